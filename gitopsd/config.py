@@ -1,0 +1,376 @@
+"""`/etc/gitopsd/config.toml`: TOML, decoded into frozen types; all faults are reported at once.
+
+The docstrings of the sections below are the reference of the options.
+"""
+
+import difflib
+import re
+import socket
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin
+
+import msgspec
+
+from gitopsd.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/gitopsd/config.toml")
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|min|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+Seconds = Annotated[float, "duration"]
+UnitName = Annotated[str, "unit"]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all sections."""
+
+
+class DotfilesConfig(Section, frozen=True, kw_only=True):
+    """`[[dotfiles]]`: one person of this host whose dotfiles are kept in step.
+
+    Args:
+        user: login name; every command for these dotfiles runs as this person.
+        repo_url: the remote, as git takes it.
+        trunk: the branch that all hosts share.
+        source: chezmoi's source directory, relative to the home.
+        auto_commit: capture edits of the home.
+        auto_push: publish what was captured.
+
+    """
+
+    user: str
+    repo_url: str
+    trunk: str = "main"
+    source: str = ".local/share/chezmoi"
+    auto_commit: bool = True
+    auto_push: bool = True
+
+
+class SystemConfig(Section, frozen=True, kw_only=True):
+    """`[config]`: the repository that holds the NixOS configuration.
+
+    Args:
+        repo_url: the remote, as git takes it.
+        branch: what is deployed.
+        directory: of the flake in the repository; empty is its root.
+        build_timeout: how long evaluation and build may take.
+
+    """
+
+    repo_url: str
+    branch: str = "main"
+    directory: str = ""
+    build_timeout: Seconds = 3600.0
+
+
+class SwitchConfig(Section, frozen=True, kw_only=True):
+    """`[switch]`: how a new system is activated.
+
+    Args:
+        mode: `switch` (now, then verified, then the boot default) or `boot` (at the next reboot only).
+        timeout: how long switch-to-configuration may take.
+
+    """
+
+    mode: typing.Literal["switch", "boot"] = "switch"
+    timeout: Seconds = 900.0
+
+
+class VerifyConfig(Section, frozen=True, kw_only=True):
+    """`[verify]`: what a new system must prove.
+
+    Args:
+        validate_units: units that must be active, and stay so.
+        soak: for how long.
+        deadline: how long they may take to become active.
+        on_validation_failure: `rollback`, or `keep` the new system and report.
+
+    """
+
+    validate_units: tuple[UnitName, ...] = ()
+    soak: Seconds = 30.0
+    deadline: Seconds = 300.0
+    on_validation_failure: typing.Literal["rollback", "keep"] = "rollback"
+
+
+class RetrySection(Section, frozen=True, kw_only=True):
+    """`[retry.STATE]`: how often a transient failure of a state is tried again.
+
+    Args:
+        attempts: at most; 1 is no retry.
+        first: the upper bound of the first wait; it doubles with each attempt, with full jitter.
+        longest: the upper bound of any wait.
+
+    """
+
+    attempts: int = 4
+    first: Seconds = 1.0
+    longest: Seconds = 60.0
+
+
+class RetryConfig(Section, frozen=True, kw_only=True):
+    """`[retry]`: for the states that are ever tried again. Switch, verify and rollback never are."""
+
+    fetch: RetrySection = RetrySection(attempts=3)
+    capture: RetrySection = RetrySection()
+    push: RetrySection = RetrySection(attempts=5)
+    pull: RetrySection = RetrySection()
+    build: RetrySection = RetrySection(attempts=3, first=5.0)
+
+
+class TimeoutConfig(Section, frozen=True, kw_only=True):
+    """`[timeouts]`: after which a step is ended with everything it started."""
+
+    fetch: Seconds = 300.0
+    capture: Seconds = 300.0
+    push: Seconds = 300.0
+    pull: Seconds = 300.0
+
+
+class ControlConfig(Section, frozen=True, kw_only=True):
+    """`[control]`: who may change things over the socket, beside root.
+
+    Args:
+        group: members may do everything; empty is nobody.
+
+    """
+
+    group: str = ""
+
+
+class HistoryConfig(Section, frozen=True, kw_only=True):
+    """`[history]`: what is remembered.
+
+    Args:
+        cycles: how many finished cycles are kept.
+
+    """
+
+    cycles: int = 5000
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """The whole file.
+
+    Args:
+        host: the name of this host under `nixosConfigurations`; default is the hostname.
+
+    """
+
+    host: str = msgspec.field(default_factory=socket.gethostname)
+    dotfiles: tuple[DotfilesConfig, ...] = ()
+    config: SystemConfig | None = None
+    switch: SwitchConfig = SwitchConfig()
+    verify: VerifyConfig = VerifyConfig()
+    retry: RetryConfig = RetryConfig()
+    timeouts: TimeoutConfig = TimeoutConfig()
+    control: ControlConfig = ControlConfig()
+    history: HistoryConfig = HistoryConfig()
+
+
+# Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
+# promise that is not kept.
+PLANNED: dict[str, str] = {
+    "boot": "boot assessment and the golden generation",
+    "notify": "notifications",
+    "metrics": "metrics",
+    "reboot": "reboot policy",
+    "config.commit_local": "publishing edits of a checkout",
+    "config.checkout": "a checkout that follows the deployed revision",
+    "config.flake": "configurations that are not flakes",
+    "config.file": "configurations that are not flakes",
+    "config.attr": "configurations that are not flakes",
+    "config.update_inputs": "refreshing flake inputs",
+    "config.pre_update_hooks": "hooks",
+    "config.post_update_hooks": "hooks",
+    "config.ssh_key": "a key per repository",
+    "dotfiles.ssh_key": "a key per repository",
+    "dotfiles.merge": "union merges",
+    "dotfiles.deletions": "capturing deletions",
+    "verify.probes": "probes",
+    "verify.validation_checks": "a person's own checks before the switch",
+}
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is wrong in the file.
+
+    Args:
+        path: such as `dotfiles[0].user`.
+        found: what stands there.
+        expected: what should.
+
+    """
+
+    path: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: found {self.found}, expected {self.expected}"
+
+
+def load(path: Path) -> Config:
+    """Read and check the configuration file.
+
+    Raises:
+        ConfigError: it cannot be read, is no TOML, or has faults; all of them are listed.
+
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            meaning="gitopsd does nothing without its configuration",
+            advice=f"write {path}; `gitopsctl config check` tells whether it is right",
+        ) from error
+    return parse(raw, str(path))
+
+
+def parse(raw: bytes, name: str = "config.toml") -> Config:
+    """Check the text of a configuration file.
+
+    Args:
+        raw: the file's bytes.
+        name: the file's name for messages.
+
+    Raises:
+        ConfigError: it is no TOML, or has faults; all of them are listed.
+
+    """
+    try:
+        document = tomllib.loads(raw.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name} is not TOML: {error}", advice=f"correct it, then `gitopsctl config check {name}`") from error
+    faults: list[Fault] = []
+    config: Config | None = _section(Config, document, "", faults)
+    if config is not None:
+        _cross_check(config, faults)
+    if faults or config is None:
+        listed = "\n".join(f"  {fault}" for fault in faults)
+        plural = "s" if len(faults) > 1 else ""
+        raise ConfigError(
+            f"{name} has {len(faults)} fault{plural}:\n{listed}",
+            advice=f"correct it, then `gitopsctl config check {name}`",
+        )
+    return config
+
+
+def _section(kind: type[Section], raw: dict[str, Any], path: str, faults: list[Fault]) -> Any:
+    """Decode one table; None if it has faults (they are appended)."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    before = len(faults)
+    for key in raw.keys() - fields.keys():
+        faults.append(_unknown(key, path, list(fields)))
+    values = {}
+    for name, field in fields.items():
+        where = f"{path}.{name}" if path else name
+        if name in raw:
+            values[name] = _value(field.type, raw[name], where, faults)
+        elif field.required:
+            faults.append(Fault(path=where, found="nothing", expected=_expected(field.type)))
+    return kind(**values) if len(faults) == before else None
+
+
+def _unknown(key: str, path: str, known: list[str]) -> Fault:
+    where = f"{path}.{key}" if path else key
+    planned = PLANNED.get(re.sub(r"\[\d+\]", "", where))
+    if planned is not None:
+        return Fault(path=where, found="an option of a later version", expected=f"no such key yet ({planned})")
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"`{near[0]}`" if near else "one of " + ", ".join(f"`{name}`" for name in sorted(known))
+    return Fault(path=where, found="an unknown key", expected=hint)
+
+
+def _value(kind: Any, raw: Any, path: str, faults: list[Fault]) -> Any:
+    origin, args = get_origin(kind), get_args(kind)
+    if origin in (typing.Union, types.UnionType):  # the only unions are `X | None`, and TOML has no null
+        return _value(next(arg for arg in args if arg is not type(None)), raw, path, faults)
+    if origin is tuple:
+        if not isinstance(raw, list):
+            faults.append(Fault(path=path, found=_found(raw), expected=_expected(kind)))
+            return ()
+        return tuple(_value(args[0], item, f"{path}[{i}]", faults) for i, item in enumerate(raw))
+    if isinstance(kind, type) and issubclass(kind, Section):
+        if isinstance(raw, dict):
+            return _section(kind, raw, path, faults)
+    elif kind == Seconds:
+        seconds = duration(raw)
+        if seconds is not None:
+            return seconds
+    elif origin is typing.Literal:
+        if raw in args:
+            return raw
+    elif kind == UnitName:
+        if isinstance(raw, str) and re.fullmatch(r"[\w@:.\\-]+\.[a-z]+", raw):
+            return raw
+    elif kind is int:
+        if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
+            return raw
+    elif isinstance(raw, kind):
+        return raw
+    faults.append(Fault(path=path, found=_found(raw), expected=_expected(kind)))
+    return None
+
+
+def duration(raw: object) -> float | None:
+    """Seconds in a duration: `30s`, `5min`, `1h 30min`, or a number of seconds; None if it is none."""
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, int | float):
+        return float(raw) if raw >= 0 else None
+    if not isinstance(raw, str) or not re.fullmatch(rf"(\s*{_DURATION.pattern}\s*)+", raw):
+        return None
+    return float(sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(raw)))
+
+
+def _found(raw: object) -> str:
+    match raw:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case _:
+            return repr(raw)
+
+
+def _expected(kind: Any) -> str:
+    origin, args = get_origin(kind), get_args(kind)
+    if kind == Seconds:
+        return 'a duration such as "30s" or "5min"'
+    if kind == UnitName:
+        return 'a unit with its suffix, such as "sshd.service"'
+    if origin is typing.Literal:
+        return " or ".join(f'"{arg}"' for arg in args)
+    if origin is tuple:
+        return f"a list of: {_expected(args[0])}"
+    if origin in (typing.Union, types.UnionType):
+        return _expected(args[0])
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return "a table"
+    names: dict[Any, str] = {str: "a string", bool: "true or false", int: "a whole number, 0 or more"}
+    return names[kind]
+
+
+def _cross_check(config: Config, faults: list[Fault]) -> None:
+    seen: set[str] = set()
+    for i, person in enumerate(config.dotfiles):
+        if person.user in seen:
+            faults.append(Fault(path=f"dotfiles[{i}].user", found=f"{person.user!r} again", expected="each user once"))
+        seen.add(person.user)
+        if person.user == "":
+            faults.append(Fault(path=f"dotfiles[{i}].user", found="an empty string", expected="a login name"))
+        if Path(person.source).is_absolute() or ".." in Path(person.source).parts:
+            faults.append(
+                Fault(path=f"dotfiles[{i}].source", found=repr(person.source), expected="a path below the home")
+            )
+    if not config.dotfiles and config.config is None:
+        faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
+    for name in ("fetch", "capture", "push", "pull", "build"):
+        if getattr(config.retry, name).attempts == 0:
+            faults.append(Fault(path=f"retry.{name}.attempts", found="0", expected="1 or more"))

@@ -1,0 +1,253 @@
+"""What the steps and the socket need from the rest, named by role.
+
+Steps know these protocols and nothing of the programs behind them. Each method says which errors of `errors` it
+raises; `Transient` may come from every method that talks to the world.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from gitopsd.types import (
+    Cycle,
+    CycleDetail,
+    CycleKind,
+    CycleSummary,
+    Deployed,
+    Facts,
+    PersonFacts,
+    Rejection,
+    Revision,
+    Snapshot,
+    StepRecord,
+    StorePath,
+    SystemFacts,
+    UnitHealth,
+    Update,
+)
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Time and the identity of this boot."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds of a clock that never jumps."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def boot_id(self) -> str:
+        """`/proc/sys/kernel/random/boot_id`."""
+
+
+class Reporter(Protocol):
+    """How a step makes itself heard and remembered while it runs."""
+
+    async def checkpoint(self, facts: Facts) -> None:
+        """Write `facts` to the store now; returns once they are durable."""
+
+    def line(self, text: str) -> None:
+        """Tell followers and the journal one line for humans."""
+
+    def progress(self, text: str) -> None:
+        """Replace the progress line that status and followers show."""
+
+    async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run `operation`, and run it again on `Transient` as the retry policy of this state says.
+
+        Raises:
+            Transient: the last attempt failed too.
+
+        """
+
+
+class Dotfiles(Protocol):
+    """One person's dotfiles on this host: repository and home. Every command runs as that person.
+
+    Each method takes what this cycle knows about the person and returns it extended. None raises for a conflict.
+    """
+
+    @property
+    def user(self) -> str:
+        """The person's login name."""
+
+    async def fetch(self, facts: PersonFacts) -> PersonFacts:
+        """Learn what the remote has. Moves nothing: no working copy, no home. Repeatable."""
+
+    async def capture(self, facts: PersonFacts) -> PersonFacts:
+        """Commit what was edited in the home, on top of the revision that it was last applied from. Repeatable."""
+
+    async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
+        """Merge with the trunk what merges, publish everything, prove it by reading the remote back. Repeatable."""
+
+    async def apply(self, facts: PersonFacts) -> PersonFacts:
+        """Write what others changed to the home; never over an edit that is not in a commit. Repeatable."""
+
+
+class ConfigSource(Protocol):
+    """The daemon's own bare mirror of the configuration repository."""
+
+    async def fetch(self) -> Revision:
+        """Bring the mirror up to date; returns the branch's head. Transfers nothing if nothing is new.
+
+        Raises:
+            Transient: the remote cannot be reached.
+            Failed: there is no such repository or branch.
+
+        """
+
+    async def head(self) -> Revision | None:
+        """The branch's head as last fetched; None before the first fetch."""
+
+    async def descends(self, revision: Revision, ancestor: Revision) -> bool:
+        """Whether `ancestor` is `revision` or one of its ancestors."""
+
+    async def subject(self, revision: Revision) -> str:
+        """The first line of its commit message, control characters removed."""
+
+
+class Builder(Protocol):
+    """Builds an exact revision."""
+
+    async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
+        """Build the toplevel of this host; it is a GC root from the moment it exists. Repeatable.
+
+        Raises:
+            Transient: a download or a cache failed.
+            Rejected: evaluation or a derivation failed; the message ends with the end of its log.
+
+        """
+
+    async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
+        """Check that it is a NixOS system for this machine which has all `units`.
+
+        Raises:
+            Rejected: it is not; the message names the check.
+
+        """
+
+    async def release(self, revision: Revision) -> None:
+        """Drop the GC root of a build that was deployed or rejected."""
+
+
+class Activator(Protocol):
+    """Activates toplevels, in a named transient unit of systemd, outside our own process."""
+
+    async def facts(self) -> SystemFacts:
+        """What runs, what was booted, what is the boot default."""
+
+    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+        """Run `switch-to-configuration ACTION` to its end, once.
+
+        If the unit of this `tag` is running or has run since boot, its result is taken instead of starting another.
+
+        Args:
+            toplevel: what to activate.
+            action: `test` or `boot`.
+            tag: names this one activation across crashes of the daemon.
+
+        Returns:
+            The exit status of switch-to-configuration (0, 1, 2, 4, 100 have meanings).
+
+        Raises:
+            Transient: somebody else's switch is running (`lock_held`), or it ran over its time (`timeout`).
+
+        """
+
+    async def forget(self) -> None:
+        """Free the unit's name, once every result is read and recorded."""
+
+    async def set_profile(self, toplevel: StorePath) -> int:
+        """Make it the system profile's newest generation; returns its number. Repeatable."""
+
+    async def restore_profile(self, generation: int) -> None:
+        """Point the system profile at an existing generation. Repeatable."""
+
+
+class Units(Protocol):
+    """What systemd says of units."""
+
+    async def failed(self) -> tuple[str, ...]:
+        """Names of the units whose ActiveState is failed, sorted."""
+
+    async def health(self, names: Sequence[str]) -> tuple[UnitHealth, ...]:
+        """The units' states, in the order asked for."""
+
+    def changes(self) -> AsyncIterator[str]:
+        """Names of units whose state may have changed, as signals arrive; `*` when anything may have."""
+
+
+class Store(Protocol):
+    """The durable record."""
+
+    async def next_cycle_id(self) -> int:
+        """A fresh cycle id, never given twice, also across crashes."""
+
+    async def save_cycle(self, cycle: Cycle) -> None:
+        """Record the cycle under way; durable on return."""
+
+    async def finish_cycle(self, summary: CycleSummary, facts: Facts) -> None:
+        """Move the cycle under way to the history, in one transaction."""
+
+    async def add_step(self, cycle: int, step: StepRecord) -> None:
+        """Record a finished step."""
+
+    async def unfinished_cycle(self) -> Cycle | None:
+        """The cycle that was under way when the daemon ended."""
+
+    async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
+        """Finished cycles, newest first, with ids below `before`."""
+
+    async def detail(self, cycle: int) -> CycleDetail | None:
+        """One finished cycle; None if there is none with this id."""
+
+    async def reject(self, rejection: Rejection) -> None:
+        """Remember it."""
+
+    async def forgive(self) -> int:
+        """Forget all rejections and the blocked state; returns how many rejections there were."""
+
+    async def set_deployed(self, deployed: Deployed) -> None:
+        """Remember the last verified deployment."""
+
+    async def set_blocked(self, reason: str) -> None:
+        """Remember why a person is needed; empty clears it."""
+
+
+class Supervisor(Protocol):
+    """What the socket may ask of the daemon."""
+
+    def snapshot(self) -> Snapshot:
+        """What status shows now. Never waits."""
+
+    def changes(self) -> AsyncIterator[Snapshot]:
+        """The snapshot now, and again after each change."""
+
+    async def request(
+        self, kind: CycleKind, *, requested_by: str, users: Sequence[str] = (), accept_diverged: bool = False
+    ) -> int:
+        """Ask for a cycle; requests that come while one runs are merged into one pending cycle.
+
+        Returns:
+            The id of the cycle that will satisfy the request.
+
+        Raises:
+            PersonNeeded: the machine is blocked and the kind is upgrade.
+
+        """
+
+    def follow(self, cycle: int) -> AsyncIterator[Update]:
+        """Updates of a pending, running or finished cycle, up to the one with the outcome."""
+
+    async def retry(self, *, requested_by: str) -> int:
+        """Forget rejections and the blocked state, and ask for an upgrade; returns its cycle id."""
+
+    async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
+        """Finished cycles, newest first."""
+
+    async def detail(self, cycle: int) -> CycleDetail | None:
+        """One finished cycle with its steps."""

@@ -1,0 +1,427 @@
+"""What the daemon knows, as frozen values. Pure.
+
+Times are seconds since the epoch (UTC) as `float`; durations are seconds. Everything here is written to the store and
+shown on the socket as it stands: the status a person sees is the record that was written.
+"""
+
+import enum
+import re
+from typing import NewType
+
+import msgspec
+
+from gitopsd.machine import State
+
+Revision = NewType("Revision", str)
+StorePath = NewType("StorePath", str)
+
+_REVISION = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_STORE_PATH = re.compile(r"/nix/store/[0-9abcdfghijklmnpqrsvwxyz]{32}-[0-9a-zA-Z+\-._?=]+")
+
+
+def parse_revision(text: str) -> Revision:
+    """Check that `text` is a full git object name (40 or 64 hexadecimal digits).
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    if not _REVISION.fullmatch(text):
+        raise ValueError(f"not a full git revision: {text!r}")
+    return Revision(text)
+
+
+def parse_store_path(text: str) -> StorePath:
+    """Check that `text` is the absolute path of one object in the Nix store (nix manual, "Store Path").
+
+    Raises:
+        ValueError: it is not.
+
+    """
+    if not _STORE_PATH.fullmatch(text):
+        raise ValueError(f"not a store path: {text!r}")
+    return StorePath(text)
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Base of all values: frozen, keywords only."""
+
+
+class CycleKind(enum.Enum):
+    """`sync` is dotfiles only and ends after pull; `upgrade` is all of it."""
+
+    sync = "sync"
+    upgrade = "upgrade"
+
+
+class Outcome(enum.Enum):
+    """How a cycle ended."""
+
+    success = "success"  # an upgrade was deployed and verified, or a sync did all it had to
+    up_to_date = "up-to-date"  # nothing new to deploy
+    offline = "offline"  # the remote cannot be reached; what could be done without it was done
+    at_reboot = "at-reboot"  # mode = "boot": activates at the next reboot
+    rejected = "rejected"  # the revision failed before and is not tried again
+    diverged = "diverged"  # the trunk was rewound or rewritten
+    build_failed = "build-failed"
+    check_failed = "check-failed"
+    switch_failed = "switch-failed"  # nothing was changed
+    kept = "kept"  # verification failed and on_validation_failure = "keep"
+    rolled_back = "rolled-back"
+    blocked = "blocked"
+    cancelled = "cancelled"  # the daemon was stopped before anything changed
+    interrupted = "interrupted"  # a reboot or power cut came in mid-switch; the old system runs
+    failed = "failed"  # something else went wrong; the message says what
+
+
+FINE = frozenset({Outcome.success, Outcome.up_to_date, Outcome.offline, Outcome.at_reboot})
+
+
+class SyncWord(enum.Enum):
+    """How one person's sync ended: the words of `/var/lib/chezmoi-sync/last-sync-status`."""
+
+    success = "success"
+    success_local_only = "success-local-only"  # captured and committed; publishing is switched off
+    fetch_failed = "fetch-failed"  # offline: captured locally, published by the next sync with a network
+    push_failed = "push-failed"
+    conflicts_preserved = "conflicts-preserved"  # something is parked; everything else went on
+    not_initialized = "not-initialized"
+    failed = "failed"  # something else; the notices say what
+
+
+class Notice(Value, frozen=True, kw_only=True):
+    """Something a person should know; nothing stopped because of it.
+
+    Args:
+        what: one sentence.
+        path: the file it is about, relative to the home; empty if none.
+        advice: the next command to type; empty if none.
+
+    """
+
+    what: str
+    path: str = ""
+    advice: str = ""
+
+
+class Parked(Value, frozen=True, kw_only=True):
+    """A change that conflicts with the trunk and is published beside it.
+
+    Args:
+        path: the file in the repository.
+        bookmark: where it stands on the remote, `gitopsd/<host>`.
+        commit: the git commit that holds it.
+
+    """
+
+    path: str
+    bookmark: str
+    commit: str
+
+
+class PersonFacts(Value, frozen=True, kw_only=True):
+    """What one cycle learned and did about one person's dotfiles.
+
+    Args:
+        user: the person's login name.
+        word: the outcome so far.
+        offline: the remote could not be reached.
+        trunk: the trunk's commit on the remote as last seen; empty if unknown.
+        captured: paths in the repository that were committed in this cycle.
+        published: the remote was read back and holds every captured byte.
+        applied: targets in the home that were written in this cycle.
+        parked: what stands beside the trunk.
+        notices: what the person should know.
+
+    """
+
+    user: str
+    word: SyncWord = SyncWord.success
+    offline: bool = False
+    trunk: str = ""
+    captured: tuple[str, ...] = ()
+    published: bool = False
+    applied: tuple[str, ...] = ()
+    parked: tuple[Parked, ...] = ()
+    notices: tuple[Notice, ...] = ()
+
+
+class Built(Value, frozen=True, kw_only=True):
+    """A toplevel that was built and passed its checks.
+
+    Args:
+        revision: the configuration revision it was built from.
+        toplevel: its store path; a GC root until it is deployed or rejected.
+
+    """
+
+    revision: Revision
+    toplevel: StorePath
+
+
+class UnitHealth(Value, frozen=True, kw_only=True):
+    """One unit as systemd sees it (org.freedesktop.systemd1.Unit and .Service).
+
+    Args:
+        name: such as `sshd.service`.
+        active: ActiveState.
+        sub: SubState.
+        restarts: NRestarts.
+        main_pid: MainPID, 0 if none; a change during the soak is a restart.
+        loaded: LoadState is `loaded`.
+
+    """
+
+    name: str
+    active: str
+    sub: str
+    restarts: int = 0
+    main_pid: int = 0
+    loaded: bool = True
+
+
+class Switching(Value, frozen=True, kw_only=True):
+    """What was true before the switch: where to go back to, and what must not get worse.
+
+    Written to the store before the system is touched.
+
+    Args:
+        boot_id: the boot in which the switch began; another one now means that the machine went down in between.
+        previous: the toplevel that ran.
+        previous_generation: the generation number the system profile pointed to; 0 if there was no profile.
+        failed_before: units that had failed already.
+        mode: `switch` (test, verify, then boot default) or `boot` (at the next reboot only).
+        reason: why it must be undone; filled by the step that decides so.
+
+    """
+
+    boot_id: str
+    previous: StorePath
+    previous_generation: int
+    failed_before: tuple[str, ...] = ()
+    mode: str = "switch"
+    reason: str = ""
+
+
+class Facts(Value, frozen=True, kw_only=True):
+    """What a cycle has learned and decided so far; the memory that a crash must not lose.
+
+    Args:
+        people: one entry per person of the cycle.
+        config_offline: the configuration's remote could not be reached.
+        head: the configuration's branch on the remote, or as last seen.
+        candidate: the revision that this cycle deploys.
+        built: its toplevel, once it is built and checked.
+        switching: what was true before the switch, once it begins.
+
+    """
+
+    people: tuple[PersonFacts, ...] = ()
+    config_offline: bool = False
+    head: Revision | None = None
+    candidate: Revision | None = None
+    built: Built | None = None
+    switching: Switching | None = None
+
+
+class Cycle(Value, frozen=True, kw_only=True):
+    """One pass of the machine, as it is recorded before each step.
+
+    Args:
+        id: grows by one.
+        kind: sync or upgrade.
+        users: only these people; empty means everybody.
+        requested_by: a word for humans, such as `timer`, `uid 1000`, `start`.
+        accept_diverged: a person accepts a rewound or rewritten trunk for this cycle.
+        boot_id: the boot it was started in.
+        started: seconds since the epoch.
+        state: the step under way.
+        state_since: seconds since the epoch.
+        facts: see `Facts`.
+
+    """
+
+    id: int
+    kind: CycleKind
+    requested_by: str
+    boot_id: str
+    started: float
+    state: State
+    state_since: float
+    users: tuple[str, ...] = ()
+    accept_diverged: bool = False
+    facts: Facts = Facts()
+
+
+class StepRecord(Value, frozen=True, kw_only=True):
+    """One finished step of a cycle, for the history.
+
+    Args:
+        state: the step.
+        started: seconds since the epoch.
+        ended: seconds since the epoch.
+        event: what it told the machine.
+        attempts: how often it was tried.
+        message: one sentence for humans.
+
+    """
+
+    state: State
+    started: float
+    ended: float
+    event: str
+    attempts: int
+    message: str
+
+
+class CycleSummary(Value, frozen=True, kw_only=True):
+    """A finished cycle, one line of the history."""
+
+    id: int
+    kind: CycleKind
+    requested_by: str
+    started: float
+    ended: float
+    outcome: Outcome
+    message: str
+    revision: Revision | None = None
+    toplevel: StorePath | None = None
+
+
+class CycleDetail(Value, frozen=True, kw_only=True):
+    """A finished cycle with its steps and facts."""
+
+    summary: CycleSummary
+    steps: tuple[StepRecord, ...]
+    facts: Facts
+
+
+class Rejection(Value, frozen=True, kw_only=True):
+    """A revision that failed deterministically.
+
+    Args:
+        revision: the revision.
+        outcome: how it failed.
+        reason: the end of the error, for humans.
+        cycle: the cycle that found out.
+        at: seconds since the epoch.
+
+    """
+
+    revision: Revision
+    outcome: Outcome
+    reason: str
+    cycle: int
+    at: float
+
+
+class Deployed(Value, frozen=True, kw_only=True):
+    """The last revision that was switched to and verified."""
+
+    revision: Revision
+    toplevel: StorePath
+    at: float
+
+
+class Attempt(Value, frozen=True, kw_only=True):
+    """A retry under way, as status shows it.
+
+    Args:
+        number: the attempt that comes next, from 2.
+        limit: how many there are at most.
+        next_try: seconds since the epoch.
+        cause: why the last one failed.
+        message: its error.
+
+    """
+
+    number: int
+    limit: int
+    next_try: float
+    cause: str
+    message: str
+
+
+class SystemFacts(Value, frozen=True, kw_only=True):
+    """The NixOS system as it stands.
+
+    Args:
+        current: what runs, `/run/current-system`.
+        booted: what was booted, `/run/booted-system`.
+        profile: what the system profile points to, the boot default.
+        generation: its number; 0 if there is no profile.
+        drift: what runs is not what was deployed last.
+
+    """
+
+    current: StorePath | None = None
+    booted: StorePath | None = None
+    profile: StorePath | None = None
+    generation: int = 0
+    drift: bool = False
+
+
+class Snapshot(Value, frozen=True, kw_only=True):
+    """Everything that status shows, at one moment.
+
+    Args:
+        version: of the daemon.
+        host: the name of this host in the configuration.
+        state: where the machine is.
+        since: since when, seconds since the epoch.
+        activity: what it does, in a person's words.
+        cycle: the cycle under way.
+        attempt: the retry that is waited for.
+        pending: the cycle that was requested meanwhile: its id, 0 if none.
+        pending_kind: its kind.
+        last_sync: the last finished cycle that included the homes.
+        last_upgrade: the last finished cycle of kind upgrade.
+        people: each person's dotfiles as the last cycle left them.
+        system: the NixOS system.
+        deployed: the last verified deployment.
+        rejected: revisions that are not tried again.
+        blocked: why a person is needed; empty if not.
+        config_path: the configuration file in force.
+        config_error: why the newest configuration file was refused; empty if it was not.
+
+    """
+
+    version: str
+    host: str
+    state: State
+    since: float
+    activity: str = ""
+    cycle: Cycle | None = None
+    attempt: Attempt | None = None
+    pending: int = 0
+    pending_kind: CycleKind | None = None
+    last_sync: CycleSummary | None = None
+    last_upgrade: CycleSummary | None = None
+    people: tuple[PersonFacts, ...] = ()
+    system: SystemFacts = SystemFacts()
+    deployed: Deployed | None = None
+    rejected: tuple[Rejection, ...] = ()
+    blocked: str = ""
+    config_path: str = ""
+    config_error: str = ""
+
+
+class Update(Value, frozen=True, kw_only=True):
+    """One thing that happened in a cycle, for whoever follows it.
+
+    Args:
+        cycle: its id.
+        state: the state it is in now.
+        at: seconds since the epoch.
+        line: a line for humans; the ones people grep for are listed in docs/reference/lines.md.
+        progress: the line replaces the last progress line and is not part of the record.
+        outcome: set on the last update only.
+
+    """
+
+    cycle: int
+    state: State
+    at: float
+    line: str = ""
+    progress: bool = False
+    outcome: Outcome | None = None
