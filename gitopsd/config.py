@@ -246,7 +246,9 @@ def parse(raw: bytes, name: str = "config.toml") -> Config:
     try:
         document = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name} is not TOML: {error}", advice=f"correct it, then `gitopsctl config check {name}`") from error
+        raise ConfigError(
+            f"{name} is not TOML: {error}", advice=f"correct it, then `gitopsctl config check {name}`"
+        ) from error
     faults: list[Fault] = []
     config: Config | None = _section(Config, document, "", faults)
     if config is not None:
@@ -265,8 +267,7 @@ def _section(kind: type[Section], raw: dict[str, Any], path: str, faults: list[F
     """Decode one table; None if it has faults (they are appended)."""
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
     before = len(faults)
-    for key in raw.keys() - fields.keys():
-        faults.append(_unknown(key, path, list(fields)))
+    faults.extend(_unknown(key, path, list(fields)) for key in sorted(raw.keys() - fields.keys()))
     values = {}
     for name, field in fields.items():
         where = f"{path}.{name}" if path else name
@@ -371,6 +372,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             )
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
-    for name in ("fetch", "capture", "push", "pull", "build"):
-        if getattr(config.retry, name).attempts == 0:
-            faults.append(Fault(path=f"retry.{name}.attempts", found="0", expected="1 or more"))
+    faults.extend(
+        Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
+        for field in msgspec.structs.fields(RetryConfig)
+        if getattr(config.retry, field.name).attempts == 0
+    )

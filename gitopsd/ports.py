@@ -5,15 +5,17 @@ raises; `Transient` may come from every method that talks to the world.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
 from gitopsd.types import (
     Cycle,
     CycleDetail,
+    CycleEnd,
     CycleKind,
     CycleSummary,
-    Deployed,
     Facts,
+    Memory,
     PersonFacts,
     Rejection,
     Revision,
@@ -137,8 +139,8 @@ class Builder(Protocol):
 class Activator(Protocol):
     """Activates toplevels, in a named transient unit of systemd, outside our own process."""
 
-    async def facts(self) -> SystemFacts:
-        """What runs, what was booted, what is the boot default."""
+    def facts(self) -> SystemFacts:
+        """What runs, what was booted, what is the boot default. A few links are read; never waits."""
 
     async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
         """Run `switch-to-configuration ACTION` to its end, once.
@@ -177,8 +179,15 @@ class Units(Protocol):
     async def health(self, names: Sequence[str]) -> tuple[UnitHealth, ...]:
         """The units' states, in the order asked for."""
 
-    def changes(self) -> AsyncIterator[str]:
-        """Names of units whose state may have changed, as signals arrive; `*` when anything may have."""
+    def watch(self) -> AbstractAsyncContextManager["Watch"]:
+        """Subscribe to changes; subscribe first, then look."""
+
+
+class Watch(Protocol):
+    """A subscription to changes of units."""
+
+    async def wait(self, seconds: float) -> None:
+        """Return at the next signal, or after so many seconds: signals get lost when PID 1 re-executes."""
 
 
 class Store(Protocol):
@@ -190,11 +199,11 @@ class Store(Protocol):
     async def save_cycle(self, cycle: Cycle) -> None:
         """Record the cycle under way; durable on return."""
 
-    async def finish_cycle(self, summary: CycleSummary, facts: Facts) -> None:
-        """Move the cycle under way to the history, in one transaction."""
+    async def advance(self, cycle: Cycle, step: StepRecord, rejection: Rejection | None) -> None:
+        """Record a finished step, what it rejects, and the cycle in its next state, in one transaction."""
 
-    async def add_step(self, cycle: int, step: StepRecord) -> None:
-        """Record a finished step."""
+    async def finish_cycle(self, end: CycleEnd) -> None:
+        """Move the cycle under way to the history with all that its end means, in one transaction."""
 
     async def unfinished_cycle(self) -> Cycle | None:
         """The cycle that was under way when the daemon ended."""
@@ -205,17 +214,11 @@ class Store(Protocol):
     async def detail(self, cycle: int) -> CycleDetail | None:
         """One finished cycle; None if there is none with this id."""
 
-    async def reject(self, rejection: Rejection) -> None:
-        """Remember it."""
-
     async def forgive(self) -> int:
         """Forget all rejections and the blocked state; returns how many rejections there were."""
 
-    async def set_deployed(self, deployed: Deployed) -> None:
-        """Remember the last verified deployment."""
-
-    async def set_blocked(self, reason: str) -> None:
-        """Remember why a person is needed; empty clears it."""
+    async def memory(self) -> Memory:
+        """What is remembered beside the cycles."""
 
 
 class Supervisor(Protocol):

@@ -10,7 +10,7 @@ from typing import NewType
 
 import msgspec
 
-from gitopsd.machine import State
+from gitopsd.machine import Event, State
 
 Revision = NewType("Revision", str)
 StorePath = NewType("StorePath", str)
@@ -209,6 +209,7 @@ class Facts(Value, frozen=True, kw_only=True):
     Args:
         people: one entry per person of the cycle.
         config_offline: the configuration's remote could not be reached.
+        config_error: why the configuration's remote could not be read otherwise; empty if it could.
         head: the configuration's branch on the remote, or as last seen.
         candidate: the revision that this cycle deploys.
         built: its toplevel, once it is built and checked.
@@ -218,6 +219,7 @@ class Facts(Value, frozen=True, kw_only=True):
 
     people: tuple[PersonFacts, ...] = ()
     config_offline: bool = False
+    config_error: str = ""
     head: Revision | None = None
     candidate: Revision | None = None
     built: Built | None = None
@@ -251,6 +253,25 @@ class Cycle(Value, frozen=True, kw_only=True):
     users: tuple[str, ...] = ()
     accept_diverged: bool = False
     facts: Facts = Facts()
+
+
+class StepResult(Value, frozen=True, kw_only=True):
+    """What a step tells the loop: an event for the machine, and what it has learned.
+
+    Args:
+        event: where the machine goes.
+        facts: the cycle's facts, extended.
+        message: one sentence for humans; may have more lines after it.
+        outcome: how the cycle ends, if this ends it.
+        reject: remember the candidate as rejected, with the outcome and the message as its reason.
+
+    """
+
+    event: Event
+    facts: Facts
+    message: str
+    outcome: Outcome | None = None
+    reject: bool = False
 
 
 class StepRecord(Value, frozen=True, kw_only=True):
@@ -321,6 +342,54 @@ class Deployed(Value, frozen=True, kw_only=True):
     revision: Revision
     toplevel: StorePath
     at: float
+
+
+class CycleEnd(Value, frozen=True, kw_only=True):
+    """Everything that the end of a cycle means for the memory; written in one transaction.
+
+    Args:
+        summary: its line in the history.
+        facts: what it learned.
+        state: where the machine rests.
+        step: its last step.
+        rejection: what that step rejects.
+        deployed: the deployment it verified, if it did.
+        blocked: why a person is needed; empty leaves the memory as it is.
+
+    """
+
+    summary: CycleSummary
+    facts: Facts
+    state: State
+    step: StepRecord
+    rejection: Rejection | None = None
+    deployed: Deployed | None = None
+    blocked: str = ""
+
+
+class Memory(Value, frozen=True, kw_only=True):
+    """What is remembered beside the cycles.
+
+    Args:
+        resting: where the machine rested last.
+        since: since when, seconds since the epoch.
+        deployed: the last verified deployment.
+        rejected: revisions that are not tried again, newest first.
+        blocked: why a person is needed; empty if not.
+        people: each person's facts as their last cycle left them.
+        last_sync: the last finished cycle.
+        last_upgrade: the last finished cycle of kind upgrade.
+
+    """
+
+    resting: State = State.idle
+    since: float = 0.0
+    deployed: Deployed | None = None
+    rejected: tuple[Rejection, ...] = ()
+    blocked: str = ""
+    people: tuple[PersonFacts, ...] = ()
+    last_sync: CycleSummary | None = None
+    last_upgrade: CycleSummary | None = None
 
 
 class Attempt(Value, frozen=True, kw_only=True):

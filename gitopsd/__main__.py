@@ -1,0 +1,44 @@
+"""`gitopsd`: the daemon."""
+
+import argparse
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from gitopsd import __version__
+from gitopsd.config import DEFAULT_PATH
+from gitopsd.daemon.app import Paths, run
+from gitopsd.daemon.log import set_up
+from gitopsd.errors import ConfigError, GitopsdError
+
+EXIT_FAILED, EXIT_CONFIG = 1, 2
+
+
+def main() -> None:
+    """Parse the command line and run the daemon."""
+    parser = argparse.ArgumentParser(
+        prog="gitopsd", description="Keeps dotfiles and the NixOS system in step with git."
+    )
+    parser.add_argument("--config", type=Path, default=DEFAULT_PATH, help="default: %(default)s")
+    state = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/gitopsd"))
+    parser.add_argument("--state-dir", type=Path, default=state, help="default: %(default)s")
+    parser.add_argument(
+        "--socket",
+        type=Path,
+        default=Path("/run/gitopsd/io.gitopsd"),
+        help="where systemd passes none; default: %(default)s",
+    )
+    parser.add_argument("--log", choices=("auto", "journal", "text", "json"), default="auto")
+    parser.add_argument("--version", action="version", version=f"gitopsd {__version__}")
+    arguments = parser.parse_args()
+    set_up(arguments.log)
+    try:
+        asyncio.run(run(Paths(config=arguments.config, state=arguments.state_dir, socket=arguments.socket)))
+    except GitopsdError as error:
+        sys.stderr.write(f"gitopsd: {error.explained()}\n")
+        sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The daemon's life: start, resume, serve, reload, stop."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from gitopsd import __version__
+from gitopsd.config import Config, load
+from gitopsd.control.server import ControlServer
+from gitopsd.daemon.assembly import Surroundings, assemble
+from gitopsd.daemon.board import Board
+from gitopsd.daemon.clock import SystemClock
+from gitopsd.daemon.loop import Loop
+from gitopsd.daemon.notify import Notify
+from gitopsd.daemon.store import SqliteStore
+from gitopsd.errors import ConfigError, Failed
+from gitopsd.machine import RESTING
+from gitopsd.tools.process import Processes
+from gitopsd.tools.systemd import Systemd
+from gitopsd.types import Cycle, Memory, Snapshot
+
+_FIRST_FD = 3  # sd_listen_fds(3)
+
+
+class Paths(msgspec.Struct, frozen=True, kw_only=True):
+    """Where things are.
+
+    Args:
+        config: the configuration file.
+        state: the state directory.
+        socket: what to listen on where systemd passed no socket.
+
+    """
+
+    config: Path
+    state: Path
+    socket: Path
+
+
+async def run(paths: Paths) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        Failed: another daemon uses the state directory, or the state file cannot be used.
+
+    """
+    config = load(paths.config)
+    _state_directory(paths.state)
+    lock = _lock(paths.state)
+    try:
+        await _locked(paths, config)
+    finally:
+        os.close(lock)
+
+
+async def _locked(paths: Paths, config: Config) -> None:
+    log, notify, clock = structlog.get_logger(), Notify(), SystemClock()
+    store = SqliteStore(paths.state / "state.db", keep_cycles=config.history.cycles)
+    damaged = await store.open()
+    if damaged:
+        log.error("state file damaged", message=f"it is kept as {damaged}; history and rejections start anew")
+    systemd = Systemd()
+    await systemd.start()
+    around = Surroundings(state_dir=paths.state, store=store, systemd=systemd, processes=Processes(), clock=clock)
+    steps, problems = assemble(config, around)
+    for problem in problems:
+        log.error("left out", message=problem)
+    unfinished = await store.unfinished_cycle()
+    board = Board(_snapshot(config, paths, await store.memory(), unfinished))
+    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify)
+    life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
+    server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
+    try:
+        await server.start()
+        await life.live(unfinished)
+    finally:
+        notify.stopping()
+        await server.stop()
+        await systemd.stop()
+        await store.close()
+
+
+class _Life:
+    """What goes on while the daemon runs: the loop, the watchdog, and signals."""
+
+    def __init__(
+        self, *, paths: Paths, around: Surroundings, loop: Loop, board: Board, notify: Notify, config: Config
+    ) -> None:
+        self.config = config
+        self._paths = paths
+        self._around = around
+        self._loop = loop
+        self._board = board
+        self._notify = notify
+        self._log = structlog.get_logger()
+
+    async def live(self, unfinished: Cycle | None) -> None:
+        """Run the loop until a signal says stop."""
+        stop = asyncio.Event()
+        on_signal: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: stop.set,
+            signal.SIGINT: stop.set,
+            signal.SIGHUP: self.reload,
+        }
+        for number, action in on_signal.items():
+            asyncio.get_running_loop().add_signal_handler(number, action)
+        self._notify.ready()
+        working = asyncio.create_task(self._loop.run(unfinished))
+        watching = asyncio.create_task(self._notify.watchdog(self._loop.healthy))
+        stopping = asyncio.create_task(stop.wait())
+        tasks = {working, watching, stopping}
+        try:
+            # Whichever ends first: stop, or the loop by an error, which then ends the daemon loudly.
+            while not stopping.done() and not working.done():
+                await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not working.cancelled():
+            working.result()
+
+    def reload(self) -> None:
+        """Read the configuration again. A bad file keeps the old one running, and says so."""
+        self._notify.reloading()
+        try:
+            config = load(self._paths.config)
+            steps, problems = assemble(config, self._around)
+        except ConfigError as error:
+            self._log.error("configuration refused", message=error.explained())  # a person's fault
+            self._board.change(config_error=error.explained())
+        else:
+            self.config = config
+            self._loop.use(steps)
+            self._board.change(config_error="\n".join(problems), host=config.host)
+            self._log.info("configuration reloaded")
+        self._notify.ready()
+
+
+def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | None) -> Snapshot:
+    under_way = unfinished if unfinished is not None and unfinished.state not in RESTING else None
+    return Snapshot(
+        version=__version__,
+        host=config.host,
+        state=under_way.state if under_way else memory.resting,
+        since=under_way.state_since if under_way else memory.since,
+        cycle=under_way,
+        last_sync=memory.last_sync,
+        last_upgrade=memory.last_upgrade,
+        people=memory.people,
+        deployed=memory.deployed,
+        rejected=memory.rejected,
+        blocked=memory.blocked,
+        config_path=str(paths.config),
+    )
+
+
+def _state_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failed(f"cannot create the state directory {path}: {error.strerror}") from error
+
+
+def _lock(state: Path) -> int:
+    """Hold the state directory: two daemons on it would both switch."""
+    try:
+        fd = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failed(
+            f"cannot write to the state directory {state}: {error.strerror}",
+            meaning="gitopsd does nothing that it cannot record first",
+            advice=f"see that {state} is writable and not full",
+        ) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Failed(
+            f"another gitopsd uses the state directory {state}",
+            meaning="this one ends; the other goes on undisturbed",
+            advice="`systemctl status gitopsd.service`",
+        ) from None
+    return fd
+
+
+def _listener(path: Path) -> socket.socket:
+    """The socket that systemd passed (sd_listen_fds(3)), or one of our own."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
+        return socket.socket(fileno=_FIRST_FD)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listener.bind(str(path))
+    path.chmod(0o666)  # who may do what is decided per method, by peer credentials
+    listener.listen(128)
+    return listener

@@ -1,0 +1,133 @@
+"""From a configuration to what the loop runs: the one place that knows every step, port and tool."""
+
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from gitopsd.config import Config, SystemConfig
+from gitopsd.daemon.loop import StepSet
+from gitopsd.dotfiles import PersonDotfiles
+from gitopsd.errors import Failed
+from gitopsd.machine import State
+from gitopsd.ports import Clock, Dotfiles, Store
+from gitopsd.steps.build import build
+from gitopsd.steps.capture import capture
+from gitopsd.steps.fetch import fetch
+from gitopsd.steps.pull import pull
+from gitopsd.steps.push import push
+from gitopsd.steps.rollback import rollback
+from gitopsd.steps.switch import switch
+from gitopsd.steps.verify import verify
+from gitopsd.tools.activation import Activation
+from gitopsd.tools.mirror import Mirror
+from gitopsd.tools.nix import Nix
+from gitopsd.tools.process import Processes
+from gitopsd.tools.systemd import Systemd
+
+_SLACK = 120.0  # seconds beside the limits that a step's parts have themselves
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What stays the same when the configuration is read again.
+
+    Args:
+        state_dir: the daemon's state directory.
+        store: the durable record.
+        systemd: the connection to PID 1.
+        processes: the spawner.
+        clock: time.
+
+    """
+
+    state_dir: Path
+    store: Store
+    systemd: Systemd
+    processes: Processes
+    clock: Clock
+
+
+def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, ...]]:
+    """Build the steps.
+
+    Args:
+        config: the configuration.
+        around: the rest of the process.
+
+    Returns:
+        The steps, and what of the configuration cannot be used on this host, one sentence each: it is left out, and
+        everything else goes on.
+
+    """
+    people, problems = _people(config, around)
+    mirror_path = around.state_dir / "config.git"
+    system = config.config if config.config is not None else SystemConfig(repo_url="")
+    nix = Nix(
+        around.processes,
+        mirror=mirror_path,
+        roots=around.state_dir / "roots",
+        host=config.host,
+        directory=system.directory,
+        timeout=system.build_timeout,
+    )
+    source = None
+    if config.config is not None:
+        source = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch)
+    activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
+    units, clock = around.systemd, around.clock
+    limits = config.timeouts
+    proving = config.verify.deadline + config.verify.soak + _SLACK
+    steps = StepSet(
+        activator=activator,
+        steps={
+            State.fetch: partial(fetch, people=people, source=source),
+            State.capture: partial(capture, people=people),
+            State.push: partial(push, people=people, host=config.host),
+            State.pull: partial(pull, people=people, source=source, activator=activator, store=around.store),
+            State.build: partial(
+                build,
+                builder=nix,
+                activator=activator,
+                validate_units=config.verify.validate_units,
+                mode=config.switch.mode,
+            ),
+            State.switch: partial(
+                switch, activator=activator, builder=nix, units=units, clock=clock, mode=config.switch.mode
+            ),
+            State.verify: partial(
+                verify, activator=activator, builder=nix, units=units, clock=clock, wanted=config.verify
+            ),
+            State.rollback: partial(
+                rollback, activator=activator, builder=nix, units=units, clock=clock, wanted=config.verify
+            ),
+        },
+        limits={
+            State.fetch: limits.fetch,
+            State.capture: limits.capture,
+            State.push: limits.push,
+            State.pull: limits.pull,
+            State.build: system.build_timeout * config.retry.build.attempts + _SLACK,
+            State.switch: config.switch.timeout + _SLACK,
+            State.verify: proving + config.switch.timeout,
+            State.rollback: proving + 2 * config.switch.timeout,
+        },
+        retry={
+            State.fetch: config.retry.fetch,
+            State.capture: config.retry.capture,
+            State.push: config.retry.push,
+            State.pull: config.retry.pull,
+            State.build: config.retry.build,
+        },
+    )
+    return steps, problems
+
+
+def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...], tuple[str, ...]]:
+    people: list[Dotfiles] = []
+    problems = []
+    for section in config.dotfiles:
+        try:
+            people.append(PersonDotfiles(around.processes, section, host=config.host))
+        except Failed as error:
+            problems.append(error.explained())
+    return tuple(people), tuple(problems)

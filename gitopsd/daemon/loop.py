@@ -1,0 +1,402 @@
+"""The loop: record, step, apply. It is what the socket asks (`ports.Supervisor`) and what drives the machine.
+
+The record is written before the step begins, so that after a crash at any instruction the next start knows which step
+was under way and what it had decided.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from gitopsd.config import RetrySection
+from gitopsd.daemon.board import Board
+from gitopsd.daemon.notify import Notify
+from gitopsd.daemon.retry import retrying
+from gitopsd.errors import GitopsdError
+from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
+from gitopsd.policy import CANCELLABLE, admits, after_error, is_drift, merge_requests, rest, sum_up
+from gitopsd.ports import Activator, Clock, Store
+from gitopsd.steps import Step
+from gitopsd.types import (
+    FINE,
+    Attempt,
+    Cycle,
+    CycleDetail,
+    CycleEnd,
+    CycleKind,
+    CycleSummary,
+    Deployed,
+    Facts,
+    Memory,
+    Outcome,
+    Rejection,
+    Snapshot,
+    StepRecord,
+    StepResult,
+    Update,
+)
+
+T = TypeVar("T")
+_MARGIN = 60.0  # seconds that a step may exceed its limit before the watchdog gives up on us
+
+
+class StepSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What the loop runs, as one configuration says.
+
+    Args:
+        steps: one for each state that is no resting state.
+        limits: how long each may take, in seconds.
+        retry: of the states whose transient failures are tried again; never switch, verify or rollback.
+        activator: tells what runs, for status; frees the activation's unit at a cycle's end.
+
+    """
+
+    steps: Mapping[State, Step]
+    limits: Mapping[State, float]
+    retry: Mapping[State, RetrySection]
+    activator: Activator
+
+
+class Loop:
+    """Runs cycles, one at a time.
+
+    Args:
+        steps: what to run in which state, as the configuration in force says.
+        store: the durable record.
+        board: shows what happens.
+        clock: time.
+        notify: systemd.
+
+    """
+
+    def __init__(self, *, steps: StepSet, store: Store, board: Board, clock: Clock, notify: Notify) -> None:
+        self._steps = steps
+        self._next_steps = steps
+        self._store = store
+        self._board = board
+        self._clock = clock
+        self._notify = notify
+        self._log = structlog.get_logger()
+        self._pending: Cycle | None = None
+        self._wanted = asyncio.Event()
+        self._deadline: float | None = None  # of the step under way, on the monotonic clock
+
+    # What the socket asks.
+
+    def snapshot(self) -> Snapshot:
+        """See `ports.Supervisor`. What runs is read anew: a person may have switched by hand."""
+        system = self._steps.activator.facts()
+        drift = is_drift(system, self._board.snapshot.deployed)
+        return msgspec.structs.replace(self._board.snapshot, system=msgspec.structs.replace(system, drift=drift))
+
+    def changes(self) -> AsyncIterator[Snapshot]:
+        """See `ports.Supervisor`."""
+        return self._board.changes()
+
+    async def request(
+        self, kind: CycleKind, *, requested_by: str, users: Sequence[str] = (), accept_diverged: bool = False
+    ) -> int:
+        """See `ports.Supervisor`."""
+        admits(kind, self._board.snapshot.blocked)
+        number = self._pending.id if self._pending is not None else await self._store.next_cycle_id()
+        now = self._clock.now()
+        wanted = Cycle(
+            id=number,
+            kind=kind,
+            users=tuple(users),
+            requested_by=requested_by,
+            accept_diverged=accept_diverged,
+            boot_id=self._clock.boot_id(),
+            started=now,
+            state=State.idle,
+            state_since=now,
+        )
+        # Somebody may have asked while the id was fetched.
+        self._pending = wanted if self._pending is None else merge_requests(self._pending, wanted)
+        self._board.change(pending=self._pending.id, pending_kind=self._pending.kind)
+        self._wanted.set()
+        return self._pending.id
+
+    async def retry(self, *, requested_by: str) -> int:
+        """See `ports.Supervisor`."""
+        await self._store.forgive()
+        self._board.change(blocked="", rejected=())
+        return await self.request(CycleKind.upgrade, requested_by=requested_by)
+
+    async def follow(self, cycle: int) -> AsyncIterator[Update]:
+        """See `ports.Supervisor`."""
+        if self._board.knows(cycle):
+            async for update in self._board.follow(cycle):
+                yield update
+            return
+        detail = await self._store.detail(cycle)
+        if detail is not None:
+            end = detail.summary
+            yield Update(cycle=cycle, state=State.idle, at=end.ended, line=end.message, outcome=end.outcome)
+
+    async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
+        """See `ports.Supervisor`."""
+        return await self._store.history(limit, before)
+
+    async def detail(self, cycle: int) -> CycleDetail | None:
+        """See `ports.Supervisor`."""
+        return await self._store.detail(cycle)
+
+    def use(self, steps: StepSet) -> None:
+        """Take another configuration's steps from the next cycle on; the one under way keeps its own."""
+        self._next_steps = steps
+
+    # The loop.
+
+    def healthy(self) -> bool:
+        """Whether we rest, or the step under way is within its time; the watchdog is fed by this."""
+        return self._deadline is None or self._clock.monotonic() < self._deadline
+
+    async def run(self, unfinished: Cycle | None) -> None:
+        """Run cycles for ever.
+
+        Args:
+            unfinished: the cycle that was under way when the daemon ended, from the store.
+
+        """
+        if unfinished is not None and RESUME[unfinished.state] is not Resume.rest:
+            self._log.warning(
+                "cycle resumed",
+                cycle=unfinished.id,
+                state=unfinished.state.value,
+                message=f"the daemon ended in {unfinished.state.value}",
+            )
+            await self._cycle(unfinished, Machine(unfinished.state))
+        while True:
+            self._rest()
+            while self._pending is None:
+                self._wanted.clear()
+                await self._wanted.wait()
+            self._steps = self._next_steps
+            cycle, self._pending = self._pending, None
+            machine = Machine(self._board.snapshot.state)
+            self._board.change(pending=0, pending_kind=None)
+            cycle = self._moved(cycle, cycle.facts, machine.apply(Event.start))
+            await self._store.save_cycle(cycle)
+            await self._cycle(cycle, machine)
+
+    async def _cycle(self, cycle: Cycle, machine: Machine) -> None:
+        """Record, step, apply, until the machine rests."""
+        structlog.contextvars.bind_contextvars(cycle=cycle.id)
+        try:
+            while machine.state not in RESTING:
+                self._show(cycle)
+                result, record = await self._step(cycle)
+                cycle = await self._apply(cycle, machine, result, record)
+        except asyncio.CancelledError:
+            if machine.state in CANCELLABLE:
+                await self._cancel(cycle, machine)
+            raise  # from switch on, the record stays, and the next start picks it up
+        finally:
+            self._deadline = None
+            structlog.contextvars.unbind_contextvars("cycle")
+
+    async def _step(self, cycle: Cycle) -> tuple[StepResult, StepRecord]:
+        """Run the step of the cycle's state. The one place where every error is caught, and logged once."""
+        state = cycle.state
+        limit = self._steps.limits[state]
+        self._deadline = self._clock.monotonic() + limit + _MARGIN
+        policy = self._steps.retry.get(state, RetrySection(attempts=1))
+        reporter = _StepReporter(cycle, policy, store=self._store, board=self._board, clock=self._clock)
+        try:
+            async with asyncio.timeout(limit):
+                result = await self._steps.steps[state](cycle, reporter)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the machine must go on
+            result = after_error(state, reporter.facts, error)
+            self._log.error("step failed", state=state.value, message=result.message, exc_info=_unforeseen(error))
+        record = StepRecord(
+            state=state,
+            started=cycle.state_since,
+            ended=self._clock.now(),
+            event=result.event.value,
+            attempts=reporter.attempts,
+            message=result.message,
+        )
+        self._board.change(attempt=None)
+        return result, record
+
+    async def _apply(self, cycle: Cycle, machine: Machine, result: StepResult, record: StepRecord) -> Cycle:
+        """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
+        rejection = self._rejection(cycle, result) if result.reject else None
+        state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked))
+        self._log.info("step", state=record.state.value, event=record.event, message=record.message)
+        if rejection is not None:
+            self._log.warning("revision rejected", revision=rejection.revision, message=rejection.reason)
+        cycle = self._moved(cycle, result.facts, state)
+        if state in RESTING:
+            await self._finish(cycle, result, record, rejection)
+        else:
+            await self._store.advance(cycle, record, rejection)
+        return cycle
+
+    def _moved(self, cycle: Cycle, facts: Facts, state: State) -> Cycle:
+        return msgspec.structs.replace(cycle, facts=facts, state=state, state_since=self._clock.now())
+
+    def _rejection(self, cycle: Cycle, result: StepResult) -> Rejection | None:
+        if cycle.facts.candidate is None:
+            return None
+        return Rejection(
+            revision=cycle.facts.candidate,
+            outcome=result.outcome or Outcome.failed,
+            reason=result.message,
+            cycle=cycle.id,
+            at=self._clock.now(),
+        )
+
+    async def _finish(
+        self, cycle: Cycle, result: StepResult, record: StepRecord, rejection: Rejection | None = None
+    ) -> None:
+        outcome, message = sum_up(result.outcome or Outcome.failed, result.message, cycle.facts.people, cycle.kind)
+        now, built = self._clock.now(), cycle.facts.built
+        summary = CycleSummary(
+            id=cycle.id,
+            kind=cycle.kind,
+            requested_by=cycle.requested_by,
+            started=cycle.started,
+            ended=now,
+            outcome=outcome,
+            message=message,
+            revision=cycle.facts.candidate,
+            toplevel=built.toplevel if built is not None else None,
+        )
+        verified = result.event is Event.settled and result.outcome in (Outcome.success, Outcome.up_to_date)
+        deployed = Deployed(revision=built.revision, toplevel=built.toplevel, at=now) if verified and built else None
+        blocked = message if result.event is Event.block else ""
+        await self._store.finish_cycle(
+            CycleEnd(
+                summary=summary,
+                facts=cycle.facts,
+                state=cycle.state,
+                step=record,
+                rejection=rejection,
+                deployed=deployed,
+                blocked=blocked,
+            )
+        )
+        await self._steps.activator.forget()
+        self._log_end(summary, cycle)
+        self._remember(await self._store.memory())
+        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=message, outcome=outcome))
+
+    def _log_end(self, summary: CycleSummary, cycle: Cycle) -> None:
+        fields = {"outcome": summary.outcome.value, "message": summary.message, "revision": summary.revision}
+        fields["toplevel"] = summary.toplevel
+        match summary.outcome:
+            case Outcome.success if summary.toplevel is not None:
+                self._log.info("deployed", **fields)
+            case Outcome.rolled_back:
+                self._log.error("rolled back", **fields)
+            case Outcome.blocked:
+                self._log.critical("blocked", **fields)
+        for person in cycle.facts.people:
+            if person.parked:
+                paths = ", ".join(parked.path for parked in person.parked)
+                self._log.warning("changes parked", user=person.user, message=paths)
+        say = self._log.info if summary.outcome in FINE else self._log.error
+        say("cycle finished" if summary.outcome in FINE else "cycle failed", **fields)
+
+    async def _cancel(self, cycle: Cycle, machine: Machine) -> None:
+        message = f"the daemon was stopped in {machine.state.value}; nothing had changed"
+        record = StepRecord(
+            state=cycle.state,
+            started=cycle.state_since,
+            ended=self._clock.now(),
+            event=Event.cancel.value,
+            attempts=1,
+            message=message,
+        )
+        result = StepResult(event=Event.cancel, facts=cycle.facts, message=message, outcome=Outcome.cancelled)
+        await self._finish(self._moved(cycle, cycle.facts, machine.apply(Event.cancel)), result, record)
+
+    # What is shown.
+
+    def _remember(self, memory: Memory) -> None:
+        """Show what the store remembers now that a cycle has ended."""
+        self._board.change(
+            state=memory.resting,
+            since=memory.since,
+            cycle=None,
+            activity="",
+            last_sync=memory.last_sync,
+            last_upgrade=memory.last_upgrade,
+            people=memory.people,
+            deployed=memory.deployed,
+            rejected=memory.rejected,
+            blocked=memory.blocked,
+        )
+
+    def _show(self, cycle: Cycle) -> None:
+        self._board.change(state=cycle.state, since=cycle.state_since, cycle=cycle, activity=cycle.state.value)
+        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=cycle.state_since))
+        self._notify.status(f"{cycle.kind.value} {cycle.id}: {cycle.state.value}")
+
+    def _rest(self) -> None:
+        snapshot = self._board.snapshot
+        words = f"blocked: {snapshot.blocked}" if snapshot.blocked else snapshot.state.value
+        self._notify.status(words)
+
+
+class _StepReporter:
+    """`ports.Reporter` of one step of one cycle.
+
+    Args:
+        cycle: as recorded before the step.
+        policy: how often what is transient is tried again.
+        store: takes checkpoints.
+        board: shows lines, progress and attempts.
+        clock: time.
+
+    """
+
+    def __init__(self, cycle: Cycle, policy: RetrySection, *, store: Store, board: Board, clock: Clock) -> None:
+        self.facts = cycle.facts
+        self.attempts = 1
+        self._cycle = cycle
+        self._policy = policy
+        self._store = store
+        self._board = board
+        self._clock = clock
+
+    async def checkpoint(self, facts: Facts) -> None:
+        """See `ports.Reporter`."""
+        self.facts = facts
+        self._cycle = msgspec.structs.replace(self._cycle, facts=facts)
+        await self._store.save_cycle(self._cycle)
+
+    def line(self, text: str) -> None:
+        """See `ports.Reporter`."""
+        self._say(text, progress=False)
+        structlog.get_logger().info(text, state=self._cycle.state.value)
+
+    def progress(self, text: str) -> None:
+        """See `ports.Reporter`."""
+        self._board.change(activity=f"{self._cycle.state.value}: {text}")
+        self._say(text, progress=True)
+
+    def _say(self, text: str, *, progress: bool) -> None:
+        self._board.say(
+            Update(cycle=self._cycle.id, state=self._cycle.state, at=self._clock.now(), line=text, progress=progress)
+        )
+
+    async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """See `ports.Reporter`."""
+        return await retrying(operation, self._policy, self._clock, self._attempt)
+
+    def _attempt(self, attempt: Attempt | None) -> None:
+        self._board.change(attempt=attempt)
+        if attempt is not None:
+            self.attempts = max(self.attempts, attempt.number)
+            self.progress(f"attempt {attempt.number} of {attempt.limit} soon: {attempt.message}")
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    """An error that gitopsd did not foresee is logged with its traceback."""
+    return None if isinstance(error, GitopsdError | TimeoutError) else error

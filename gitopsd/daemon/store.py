@@ -1,0 +1,311 @@
+"""The durable record: one SQLite file in the state directory.
+
+WAL with `synchronous=FULL`: a transaction is on the disk when it returns (sqlite.org/pragma.html#pragma_synchronous).
+All access happens in one thread of its own, so that an fsync never stops the event loop. A file that is damaged is
+moved aside and reported; the daemon starts with an empty memory and learns the rest from the system.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from gitopsd.errors import Failed
+from gitopsd.machine import State
+from gitopsd.types import (
+    Cycle,
+    CycleDetail,
+    CycleEnd,
+    CycleKind,
+    CycleSummary,
+    Deployed,
+    Facts,
+    Memory,
+    PersonFacts,
+    Rejection,
+    StepRecord,
+)
+
+T = TypeVar("T")
+
+# One entry per schema version; `PRAGMA user_version` says how many of them the file has seen.
+MIGRATIONS: tuple[str, ...] = (
+    """
+    CREATE TABLE running (one INTEGER PRIMARY KEY CHECK (one = 1), cycle TEXT NOT NULL);
+    CREATE TABLE ids (one INTEGER PRIMARY KEY CHECK (one = 1), last INTEGER NOT NULL);
+    INSERT INTO ids VALUES (1, 0);
+    CREATE TABLE cycles (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, summary TEXT NOT NULL, facts TEXT NOT NULL);
+    CREATE INDEX cycles_by_kind ON cycles (kind, id);
+    CREATE TABLE steps (cycle INTEGER NOT NULL, number INTEGER NOT NULL, step TEXT NOT NULL, PRIMARY KEY (cycle, number))
+        WITHOUT ROWID;
+    CREATE TABLE rejected (revision TEXT PRIMARY KEY, at REAL NOT NULL, rejection TEXT NOT NULL);
+    CREATE TABLE people (user TEXT PRIMARY KEY, facts TEXT NOT NULL);
+    CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    """,
+)
+
+
+class SqliteStore:
+    """`ports.Store` on one SQLite file.
+
+    Args:
+        path: the database file; its directory exists.
+        keep_cycles: how many finished cycles are kept.
+
+    """
+
+    def __init__(self, path: Path, *, keep_cycles: int = 5000) -> None:
+        self._path = path
+        self._keep = keep_cycles
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
+        self._db: sqlite3.Connection
+
+    async def open(self) -> str:
+        """Open the file, migrate it, and check it.
+
+        Returns:
+            Empty, or where a damaged file was moved to.
+
+        Raises:
+            Failed: the file was written by a newer version of gitopsd.
+
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+
+    def _open(self) -> str:
+        moved = ""
+        try:
+            self._db = _connect(self._path)
+        except sqlite3.DatabaseError:
+            moved = str(_move_aside(self._path))
+            self._db = _connect(self._path)
+        return moved
+
+    async def close(self) -> None:
+        """Close the file; safe to call when it never opened."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        self._db.close()
+
+    async def next_cycle_id(self) -> int:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> int:
+            row = db.execute("UPDATE ids SET last = last + 1 RETURNING last").fetchone()
+            return int(row[0])
+
+        return await self._write(work)
+
+    async def save_cycle(self, cycle: Cycle) -> None:
+        """See `ports.Store`."""
+        text = _encode(cycle)
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (text,)))
+
+    async def unfinished_cycle(self) -> Cycle | None:
+        """See `ports.Store`."""
+        return await self._read(_running)
+
+    async def finish_cycle(self, end: CycleEnd) -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            summary = end.summary
+            _add(db, summary.id, end.step, end.rejection)
+            row = (summary.id, summary.kind.value, _encode(summary), _encode(end.facts))
+            db.execute("INSERT OR REPLACE INTO cycles VALUES (?, ?, ?, ?)", row)
+            db.execute("DELETE FROM running")
+            if end.deployed is not None:  # it has proved itself, whatever was thought of it before
+                db.execute("DELETE FROM rejected WHERE revision = ?", (end.deployed.revision,))
+            rest = _encode([end.state.value, summary.ended])
+            db.execute("INSERT OR REPLACE INTO memory VALUES ('resting', ?)", (rest,))
+            for person in end.facts.people:
+                db.execute("INSERT OR REPLACE INTO people VALUES (?, ?)", (person.user, _encode(person)))
+            if end.deployed is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(end.deployed),))
+            if end.blocked:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('blocked', ?)", (_encode(end.blocked),))
+            oldest = summary.id - self._keep
+            db.execute("DELETE FROM cycles WHERE id <= ?", (oldest,))
+            db.execute("DELETE FROM steps WHERE cycle <= ?", (oldest,))
+
+        await self._write(work)
+
+    async def advance(self, cycle: Cycle, step: StepRecord, rejection: Rejection | None) -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            _add(db, cycle.id, step, rejection)
+            db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (_encode(cycle),))
+
+        await self._write(work)
+
+    async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
+        """See `ports.Store`."""
+        top = before if before is not None else 2**62
+        rows = await self._read(
+            lambda db: db.execute(
+                "SELECT summary FROM cycles WHERE id < ? ORDER BY id DESC LIMIT ?", (top, limit)
+            ).fetchall()
+        )
+        return tuple(msgspec.json.decode(row[0], type=CycleSummary) for row in rows)
+
+    async def detail(self, cycle: int) -> CycleDetail | None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> tuple[Any, list[Any]]:
+            row = db.execute("SELECT summary, facts FROM cycles WHERE id = ?", (cycle,)).fetchone()
+            steps = db.execute("SELECT step FROM steps WHERE cycle = ? ORDER BY number", (cycle,)).fetchall()
+            return row, steps
+
+        row, steps = await self._read(work)
+        if row is None:
+            return None
+        return CycleDetail(
+            summary=msgspec.json.decode(row[0], type=CycleSummary),
+            facts=msgspec.json.decode(row[1], type=Facts),
+            steps=tuple(msgspec.json.decode(step[0], type=StepRecord) for step in steps),
+        )
+
+    async def forgive(self) -> int:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> int:
+            db.execute("DELETE FROM memory WHERE key = 'blocked'")
+            return db.execute("DELETE FROM rejected").rowcount
+
+        return await self._write(work)
+
+    async def memory(self) -> Memory:
+        """See `ports.Store`."""
+        return await self._read(_memory)
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def transaction() -> T:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                return work(self._db)
+
+        return await self._run(transaction)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._run(lambda: work(self._db))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        # A write that was begun is finished even if the caller is cancelled, or memory and disk would disagree.
+        future = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(future)
+        except sqlite3.OperationalError as error:
+            raise Failed(
+                f"cannot use the state file {self._path}: {error}",
+                meaning="nothing is done that could not be recorded first",
+                advice=f"see that {self._path.parent} is writable and not full: `df {self._path.parent}`",
+            ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open, check and migrate.
+
+    Raises:
+        sqlite3.DatabaseError: the file is damaged.
+        Failed: it is from a newer version.
+
+    """
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        if db.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("quick_check failed")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(MIGRATIONS):
+            raise Failed(
+                f"the state file {path} has version {version}; this gitopsd knows up to {len(MIGRATIONS)}",
+                meaning="it was written by a newer gitopsd; starting would lose what it recorded",
+                advice=f"install the newer gitopsd again, or move {path} aside",
+            )
+        for number, migration in enumerate(MIGRATIONS[version:], start=version + 1):
+            db.executescript(f"BEGIN IMMEDIATE; {migration} PRAGMA user_version = {number}; COMMIT;")
+        _memory(db)  # what cannot be decoded is as good as damaged
+        _running(db)
+    except sqlite3.OperationalError as error:
+        db.close()
+        raise Failed(
+            f"cannot open the state file {path}: {error}",
+            meaning="gitopsd does nothing that it cannot record first",
+            advice=f"see that {path.parent} is writable and not full: `df {path.parent}`",
+        ) from error
+    except msgspec.MsgspecError as error:
+        db.close()
+        raise sqlite3.DatabaseError(f"undecodable record: {error}") from error
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _move_aside(path: Path) -> Path:
+    number = 1
+    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(target)
+    for suffix in ("-wal", "-shm"):
+        leftover = path.with_name(path.name + suffix)
+        if leftover.exists():
+            leftover.rename(target.with_name(target.name + suffix))
+    return target
+
+
+def _memory(db: sqlite3.Connection) -> Memory:
+    values = dict(db.execute("SELECT key, value FROM memory").fetchall())
+    resting = (
+        msgspec.json.decode(values["resting"], type=tuple[State, float]) if "resting" in values else (State.idle, 0.0)
+    )
+    deployed = msgspec.json.decode(values["deployed"], type=Deployed) if "deployed" in values else None
+    rejected = db.execute("SELECT rejection FROM rejected ORDER BY at DESC").fetchall()
+    people = db.execute("SELECT facts FROM people ORDER BY user").fetchall()
+    return Memory(
+        resting=resting[0],
+        since=resting[1],
+        deployed=deployed,
+        rejected=tuple(msgspec.json.decode(row[0], type=Rejection) for row in rejected),
+        blocked=msgspec.json.decode(values["blocked"], type=str) if "blocked" in values else "",
+        people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
+        last_sync=_last(db, tuple(CycleKind)),
+        last_upgrade=_last(db, (CycleKind.upgrade,)),
+    )
+
+
+def _add(db: sqlite3.Connection, cycle: int, step: StepRecord, rejection: Rejection | None) -> None:
+    db.execute(
+        "INSERT INTO steps SELECT ?, 1 + coalesce(max(number), 0), ? FROM steps WHERE cycle = ?",
+        (cycle, _encode(step), cycle),
+    )
+    if rejection is not None:
+        row = (rejection.revision, rejection.at, _encode(rejection))
+        db.execute("INSERT OR REPLACE INTO rejected VALUES (?, ?, ?)", row)
+
+
+def _running(db: sqlite3.Connection) -> Cycle | None:
+    row = db.execute("SELECT cycle FROM running").fetchone()
+    return None if row is None else msgspec.json.decode(row[0], type=Cycle)
+
+
+def _last(db: sqlite3.Connection, kinds: tuple[CycleKind, ...]) -> CycleSummary | None:
+    """The newest finished cycle of one of the kinds; each kind is one step down the index."""
+    found = (
+        db.execute("SELECT id, summary FROM cycles WHERE kind = ? ORDER BY id DESC LIMIT 1", (kind.value,)).fetchone()
+        for kind in kinds
+    )
+    newest = max((row for row in found if row is not None), default=None)
+    return None if newest is None else msgspec.json.decode(newest[1], type=CycleSummary)
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,233 @@
+"""Decisions, as functions. Pure: everything they look at is an argument."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gitopsd.errors import Cause, GitopsdError, PersonNeeded, Rejected, Transient
+from gitopsd.machine import Event, State
+from gitopsd.types import (
+    FINE,
+    Cycle,
+    CycleKind,
+    Deployed,
+    Facts,
+    Outcome,
+    PersonFacts,
+    Rejection,
+    Revision,
+    StepResult,
+    StorePath,
+    SyncWord,
+    SystemFacts,
+    UnitHealth,
+)
+
+# The words that leave a sync's exit status at 0: offline and parked conflicts are normal.
+GOOD_WORDS = frozenset(
+    {SyncWord.success, SyncWord.success_local_only, SyncWord.fetch_failed, SyncWord.conflicts_preserved}
+)
+
+# Before `switch` nothing has changed, so a cycle may simply be dropped.
+CANCELLABLE = frozenset({State.fetch, State.capture, State.push, State.pull, State.build})
+
+
+def merge_requests(waiting: Cycle, wanted: Cycle) -> Cycle:
+    """One cycle that satisfies both; it keeps the id of the one that waits."""
+    upgrade = CycleKind.upgrade in (waiting.kind, wanted.kind)
+    everybody = not waiting.users or not wanted.users
+    return msgspec.structs.replace(
+        waiting,
+        kind=CycleKind.upgrade if upgrade else CycleKind.sync,
+        users=() if everybody else tuple(sorted({*waiting.users, *wanted.users})),
+        accept_diverged=waiting.accept_diverged or wanted.accept_diverged,
+    )
+
+
+def is_drift(system: SystemFacts, deployed: Deployed | None) -> bool:
+    """Whether something else runs than what was deployed last. Unknown is no drift."""
+    return deployed is not None and system.current is not None and system.current != deployed.toplevel
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What pull decides about the system.
+
+    Args:
+        deploy: the revision to build; None ends the cycle.
+        outcome: how it ends then.
+        message: why.
+
+    """
+
+    message: str
+    deploy: Revision | None = None
+    outcome: Outcome = Outcome.success
+
+
+def choose(
+    head: Revision | None,
+    *,
+    offline: bool,
+    error: str,
+    deployed: Deployed | None,
+    system: SystemFacts,
+    rejected: Iterable[Rejection],
+    descends: bool,
+    accept_diverged: bool,
+) -> Choice:
+    """Which revision to deploy, if any.
+
+    Args:
+        head: the branch as the remote has it, or as last seen.
+        offline: the remote could not be reached.
+        error: why it could not be read otherwise.
+        deployed: the last verified deployment.
+        system: what runs.
+        rejected: revisions that failed before.
+        descends: `head` has the deployed revision among its ancestors.
+        accept_diverged: a person accepts that it has not.
+
+    """
+    if error:
+        return Choice(outcome=Outcome.failed, message=error)
+    if offline or head is None:
+        return Choice(
+            outcome=Outcome.offline, message="the configuration's remote cannot be reached; nothing new is known"
+        )
+    if deployed is not None and deployed.revision == head and not is_drift(system, deployed):
+        return Choice(outcome=Outcome.up_to_date, message=f"{short(head)} is deployed already")
+    for rejection in rejected:
+        if rejection.revision == head:
+            why = f"{short(head)} is rejected since cycle {rejection.cycle} ({rejection.outcome.value})"
+            return Choice(outcome=Outcome.rejected, message=f"{why}; push a new commit, or `gitopsctl retry`")
+    if deployed is not None and not descends and not accept_diverged:
+        return Choice(
+            outcome=Outcome.diverged,
+            message=f"the branch was rewound or rewritten: {short(head)} does not contain the deployed "
+            f"{short(deployed.revision)}; `gitopsctl upgrade --accept-diverged` deploys it all the same",
+        )
+    return Choice(deploy=head, message=f"deploying {short(head)}")
+
+
+def short(revision: Revision) -> str:
+    """The first twelve digits, for humans."""
+    return revision[:12]
+
+
+def still_starting(units: Sequence[UnitHealth]) -> tuple[str, ...]:
+    """Which of the units are on their way to active, and may still get there."""
+    return tuple(unit.name for unit in units if unit.active in ("activating", "reloading", "inactive", "deactivating"))
+
+
+def broken(units: Sequence[UnitHealth]) -> str:
+    """Which of the units cannot become active by waiting; empty if none."""
+    for unit in units:
+        if not unit.loaded:
+            return f"{unit.name} does not exist in the new system"
+        if unit.active == "failed":
+            return f"{unit.name} has failed"
+    return ""
+
+
+def unsteady(before: Sequence[UnitHealth], now: Sequence[UnitHealth]) -> str:
+    """Whether units that were active have not stayed so, the same process all the time; empty if they have.
+
+    Args:
+        before: at the start of the soak, all active.
+        now: the same units, in the same order.
+
+    """
+    for then, unit in zip(before, now, strict=True):
+        if unit.active != "active":
+            return f"{unit.name} did not stay active ({unit.active}/{unit.sub})"
+        if unit.restarts != then.restarts or unit.main_pid != then.main_pid:
+            return f"{unit.name} restarted"
+    return ""
+
+
+def newly_failed(before: Iterable[str], now: Iterable[str]) -> str:
+    """Units that failed since the baseline, as a sentence; empty if none."""
+    new = sorted(set(now) - set(before))
+    if not new:
+        return ""
+    return f"{', '.join(new)} failed and had not before"
+
+
+def reads_switch(status: int) -> str:
+    """What an exit status of switch-to-configuration means (its main.rs); empty if there is nothing wrong."""
+    meanings = {
+        0: "",
+        1: "it refused before it changed anything",
+        2: "the activation script failed",
+        4: "it switched, but units failed",
+        100: "the init interface changed: this system can only be booted into",
+    }
+    return meanings.get(status, f"it ended with status {status}")
+
+
+def after_error(state: State, facts: Facts, error: Exception) -> StepResult:
+    """What follows when a step raises instead of returning.
+
+    The dotfiles half never ends the cycle. From switch on the system may have changed, so an error there undoes; an
+    error in the way back needs a person.
+    """
+    message = error.message if isinstance(error, GitopsdError) else f"{type(error).__name__}: {error}"
+    match state:
+        case State.fetch | State.capture | State.push:
+            return StepResult(event=Event.done, facts=facts, message=message)
+        case State.pull:
+            return StepResult(event=Event.fail, facts=facts, message=message, outcome=Outcome.failed)
+        case State.build:
+            outcome = Outcome.build_failed if isinstance(error, Rejected) else Outcome.failed
+            reject = isinstance(error, Rejected)
+            return StepResult(event=Event.fail, facts=facts, message=message, outcome=outcome, reject=reject)
+        case State.switch | State.verify:
+            untouched = state is State.switch and isinstance(error, Transient) and error.cause is Cause.lock_held
+            if untouched or facts.switching is None:
+                return StepResult(event=Event.fail, facts=facts, message=message, outcome=Outcome.failed)
+            undone = msgspec.structs.replace(facts.switching, reason=message)
+            facts = msgspec.structs.replace(facts, switching=undone)
+            reject = not isinstance(error, Transient)
+            return StepResult(
+                event=Event.undo, facts=facts, message=message, outcome=Outcome.switch_failed, reject=reject
+            )
+        case State.rollback:
+            return StepResult(event=Event.block, facts=facts, message=message, outcome=Outcome.blocked)
+        case State.idle | State.failed | State.blocked:
+            raise AssertionError(f"no step runs in {state}") from error
+
+
+def admits(kind: CycleKind, blocked: str) -> None:
+    """Whether a cycle may start.
+
+    Raises:
+        PersonNeeded: the system half waits for a person. The dotfiles half goes on meanwhile.
+
+    """
+    if blocked and kind is CycleKind.upgrade:
+        raise PersonNeeded(
+            f"blocked: {blocked}",
+            meaning="no system is deployed until a person has looked; dotfiles go on",
+            advice="`gitopsctl status` shows what runs; when it is right, `gitopsctl retry`",
+        )
+
+
+def rest(event: Event, state: State, blocked: str) -> Event:
+    """A sync that ends well while the system half waits for a person goes back to blocked, not to idle."""
+    return Event.block if event is Event.settled and state is State.pull and blocked else event
+
+
+def sum_up(outcome: Outcome, message: str, people: Sequence[PersonFacts], kind: CycleKind) -> tuple[Outcome, str]:
+    """The cycle's outcome out of both halves: each is told, neither hides the other."""
+    bad = [f"dotfiles of {person.user}: {person.word.value}" for person in people if person.word not in GOOD_WORDS]
+    offline = any(person.offline for person in people)
+    if outcome in FINE and bad:
+        return Outcome.failed, "; ".join([*bad, message])
+    if outcome is Outcome.success and kind is CycleKind.sync and offline:
+        return Outcome.offline, message
+    return outcome, "; ".join([message, *bad])
+
+
+def same_system(built: StorePath, system: SystemFacts, mode: str) -> bool:
+    """Whether a build changes nothing: it runs already and is the boot default (or, in boot mode, will be)."""
+    return built == system.profile and (mode == "boot" or built == system.current)

@@ -1,0 +1,16 @@
+"""capture: turn what was edited in each home into commits, on top of the revision that the home was last applied from."""
+
+from collections.abc import Sequence
+
+from gitopsd.machine import Event
+from gitopsd.ports import Dotfiles, Reporter
+from gitopsd.steps.people import each_person
+from gitopsd.types import Cycle, StepResult, SyncWord
+
+
+async def capture(cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles]) -> StepResult:
+    """Repeatable: what is committed already is no edit any more."""
+    reporter.line("Capturing current dotfiles...")
+    facts = await each_person(cycle, people, reporter, lambda who, known: who.capture(known), SyncWord.failed)
+    files = sum(len(person.captured) for person in facts.people)
+    return StepResult(event=Event.done, facts=facts, message=f"captured {files} file{'' if files == 1 else 's'}")

@@ -1,0 +1,38 @@
+"""fetch: learn what the remotes have. Touches no working copy, no home, no system."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gitopsd.errors import Cause, Failed, Transient
+from gitopsd.machine import Event
+from gitopsd.ports import ConfigSource, Dotfiles, Reporter
+from gitopsd.steps.people import each_person
+from gitopsd.types import Cycle, CycleKind, Facts, StepResult, SyncWord
+
+
+async def fetch(
+    cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles], source: ConfigSource | None
+) -> StepResult:
+    """Repeatable. Offline is noted, and the cycle goes on."""
+    reporter.line("Fetching remote changes...")
+    facts = await each_person(cycle, people, reporter, lambda who, known: who.fetch(known), SyncWord.fetch_failed)
+    if source is not None and cycle.kind is CycleKind.upgrade:
+        facts = await _fetch_config(facts, reporter, source)
+    offline = facts.config_offline or any(person.offline for person in facts.people)
+    if offline:
+        reporter.line("Warning: Could not fetch (no network?)")
+    return StepResult(event=Event.done, facts=facts, message="offline" if offline else "fetched")
+
+
+async def _fetch_config(facts: Facts, reporter: Reporter, source: ConfigSource) -> Facts:
+    try:
+        head = await reporter.retrying(source.fetch)
+    except Transient as error:
+        # A remote that is slow to death is as good as no network; what was fetched before stays known.
+        if error.cause not in (Cause.network, Cause.timeout):
+            raise
+        return msgspec.structs.replace(facts, config_offline=True, head=await source.head())
+    except Failed as error:
+        return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())
+    return msgspec.structs.replace(facts, head=head)

@@ -1,0 +1,54 @@
+"""pull: apply what others changed to the homes; choose the revision of the configuration."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gitopsd.machine import Event
+from gitopsd.policy import choose
+from gitopsd.ports import Activator, ConfigSource, Dotfiles, Reporter, Store
+from gitopsd.steps.people import each_person
+from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, StepResult, SyncWord, SystemFacts
+
+
+async def pull(
+    cycle: Cycle,
+    reporter: Reporter,
+    *,
+    people: Sequence[Dotfiles],
+    source: ConfigSource | None,
+    activator: Activator,
+    store: Store,
+) -> StepResult:
+    """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
+    facts = await each_person(cycle, people, reporter, lambda who, known: who.apply(known), SyncWord.failed)
+    applied = sum(len(person.applied) for person in facts.people)
+    homes = f"applied {applied} file{'' if applied == 1 else 's'}"
+    cycle = msgspec.structs.replace(cycle, facts=facts)
+    if cycle.kind is CycleKind.sync or source is None:
+        return StepResult(event=Event.settled, facts=facts, message=homes, outcome=Outcome.success)
+    reporter.line("Pulling latest nix-config...")
+    return await _choose(cycle, source, activator.facts(), await store.memory())
+
+
+async def _choose(cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory) -> StepResult:
+    facts, deployed = cycle.facts, memory.deployed
+    descends = True
+    if deployed is not None and facts.head is not None and facts.head != deployed.revision:
+        descends = await source.descends(facts.head, deployed.revision)
+    choice = choose(
+        facts.head,
+        offline=facts.config_offline,
+        error=facts.config_error,
+        deployed=deployed,
+        system=system,
+        rejected=memory.rejected,
+        descends=descends,
+        accept_diverged=cycle.accept_diverged,
+    )
+    if choice.deploy is not None:
+        subject = await source.subject(choice.deploy)
+        facts = msgspec.structs.replace(facts, candidate=choice.deploy)
+        return StepResult(event=Event.done, facts=facts, message=f"{choice.message} ({subject})")
+    event = Event.settled if choice.outcome in FINE else Event.fail
+    return StepResult(event=event, facts=facts, message=choice.message, outcome=choice.outcome)

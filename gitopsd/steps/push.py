@@ -1,0 +1,22 @@
+"""push: merge with the trunk what merges; publish everything, merged or parked; read the remote back."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+from gitopsd.machine import Event
+from gitopsd.ports import Dotfiles, Reporter
+from gitopsd.steps.people import each_person
+from gitopsd.types import Cycle, StepResult, SyncWord
+
+
+async def push(cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles], host: str) -> StepResult:
+    """Repeatable: what the remote has already is not published again."""
+    when = dt.datetime.fromtimestamp(cycle.started, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    message = f"chore({host}): auto-update {when}"
+    facts = await each_person(
+        cycle, people, reporter, lambda who, known: who.publish(known, message), SyncWord.push_failed
+    )
+    if any(person.published for person in facts.people):
+        reporter.line("Successfully pushed changes")
+    parked = sum(len(person.parked) for person in facts.people)
+    return StepResult(event=Event.done, facts=facts, message=f"{parked} parked" if parked else "published")

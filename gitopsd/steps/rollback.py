@@ -1,0 +1,57 @@
+"""rollback: back to the toplevel that ran before, by its absolute store path, verified too."""
+
+import msgspec
+
+from gitopsd.config import VerifyConfig
+from gitopsd.errors import Transient
+from gitopsd.machine import Event
+from gitopsd.policy import reads_switch, short
+from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
+from gitopsd.steps.needs import needed
+from gitopsd.steps.proof import prove
+from gitopsd.steps.switch import tag
+from gitopsd.types import Cycle, Outcome, StepResult, Switching
+
+
+async def rollback(
+    cycle: Cycle,
+    reporter: Reporter,
+    *,
+    activator: Activator,
+    builder: Builder,
+    units: Units,
+    clock: Clock,
+    wanted: VerifyConfig,
+) -> StepResult:
+    """Looks before it acts: a system that runs already is not activated again, a profile that is right not set."""
+    built = needed(cycle.facts.built, "a built toplevel")
+    switching = needed(cycle.facts.switching, "a baseline")
+    reporter.line(f"Rolling back to {switching.previous}")
+    problem = await _restore(cycle, switching, activator)
+    if not problem:
+        # Units that were bad before are none of this rollback's doing: only the ones that must be good are asked for.
+        quick = msgspec.structs.replace(wanted, soak=min(wanted.soak, 5.0))
+        problem = await prove(units, clock, reporter, quick, switching.failed_before)
+    if problem:
+        message = f"{switching.reason}; the rollback to {switching.previous} failed too: {problem}"
+        return StepResult(event=Event.block, facts=cycle.facts, message=message, outcome=Outcome.blocked)
+    await builder.release(built.revision)
+    message = f"{short(built.revision)} was rolled back: {switching.reason}"
+    return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.rolled_back)
+
+
+async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> str:
+    """Run the old system and make it the boot default again; returns what went wrong."""
+    system = activator.facts()
+    try:
+        if switching.previous_generation and system.generation != switching.previous_generation:
+            await activator.restore_profile(switching.previous_generation)
+            status = await activator.activate(switching.previous, "boot", tag(cycle, "rollback boot"))
+            if status != 0:
+                return f"the boot loader was not installed: {reads_switch(status)}"
+        if switching.mode == "boot":
+            return ""
+        status = await activator.activate(switching.previous, "test", tag(cycle, "rollback test"))
+    except Transient as error:
+        return error.message
+    return "" if status in (0, 4) else f"switch-to-configuration: {reads_switch(status)}"

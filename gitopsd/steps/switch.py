@@ -1,0 +1,91 @@
+"""switch: activate the toplevel, outside our own process.
+
+The order is `test`, then verify, then the profile and `boot`: a crash or power cut half-way boots the old system.
+"""
+
+import msgspec
+
+from gitopsd.machine import Event
+from gitopsd.policy import reads_switch, short
+from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
+from gitopsd.steps.needs import needed
+from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching, SystemFacts
+
+
+async def switch(
+    cycle: Cycle,
+    reporter: Reporter,
+    *,
+    activator: Activator,
+    builder: Builder,
+    units: Units,
+    clock: Clock,
+    mode: str,
+) -> StepResult:
+    """Looks before it acts: an activation of this cycle that runs or has run is never started again."""
+    built = needed(cycle.facts.built, "a built toplevel")
+    switching = cycle.facts.switching
+    if switching is None:
+        system = activator.facts()
+        switching = Switching(
+            boot_id=clock.boot_id(),
+            previous=needed(system.current, "a running NixOS system"),
+            previous_generation=system.generation,
+            failed_before=await units.failed(),
+            mode=mode,
+        )
+        cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=switching))
+        await reporter.checkpoint(cycle.facts)
+    elif switching.boot_id != clock.boot_id():
+        return after_reboot(cycle, built, switching, activator.facts())
+    reporter.line("=== Deploying New Configuration ===")
+    if switching.mode == "boot":
+        return await _for_the_next_boot(cycle, built, activator, builder)
+    return await _test(cycle, built, switching, activator)
+
+
+async def _test(cycle: Cycle, built: Built, switching: Switching, activator: Activator) -> StepResult:
+    status = await activator.activate(built.toplevel, "test", tag(cycle, "test"))
+    problem = reads_switch(status)
+    match status:
+        case 0 | 4:  # whether the units that failed matter, verify decides: some may have failed before
+            return StepResult(event=Event.done, facts=cycle.facts, message=problem or "activated")
+        case 1 | 100:
+            message = f"switch-to-configuration: {problem}"
+            return StepResult(
+                event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.switch_failed, reject=True
+            )
+        case _:
+            return undo(cycle, switching, f"switch-to-configuration: {problem}")
+
+
+async def _for_the_next_boot(cycle: Cycle, built: Built, activator: Activator, builder: Builder) -> StepResult:
+    await activator.set_profile(built.toplevel)
+    status = await activator.activate(built.toplevel, "boot", tag(cycle, "boot"))
+    if status != 0:
+        switching = needed(cycle.facts.switching, "a baseline")
+        return undo(cycle, switching, f"the boot loader was not installed: {reads_switch(status)}")
+    await builder.release(built.revision)
+    message = f"{short(built.revision)} is the boot default; it runs after the next reboot"
+    return StepResult(event=Event.settled, facts=cycle.facts, message=message, outcome=Outcome.at_reboot)
+
+
+def after_reboot(cycle: Cycle, built: Built, switching: Switching, system: SystemFacts) -> StepResult:
+    """The machine went down in mid-switch. The boot default was the old system, so nothing is left to undo."""
+    if system.current == built.toplevel:
+        return StepResult(event=Event.done, facts=cycle.facts, message="the machine was booted into the new system")
+    what = "the old system runs" if system.current == switching.previous else f"{system.current} runs"
+    message = f"the machine went down while {short(built.revision)} was activated; {what}"
+    return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.interrupted)
+
+
+def undo(cycle: Cycle, switching: Switching, reason: str) -> StepResult:
+    """Go back, and remember the revision as rejected."""
+    undone = msgspec.structs.replace(switching, reason=reason)
+    facts = msgspec.structs.replace(cycle.facts, switching=undone)
+    return StepResult(event=Event.undo, facts=facts, message=reason, outcome=Outcome.rolled_back, reject=True)
+
+
+def tag(cycle: Cycle, action: str) -> str:
+    """Names one activation of one cycle, so that it is recognised after a crash."""
+    return f"cycle {cycle.id} {action}"

@@ -1,0 +1,122 @@
+"""Activation: switch-to-configuration in a named transient unit.
+
+Never as our own child: the switch may stop, replace or restart us, re-execute PID 1 and drop the bus. The unit's name is
+the one nixos-rebuild uses, so that systemd itself refuses two switches at the same moment. It is of type `exec`: a
+`oneshot` would stay a pending job, and switch-to-configuration waits for the boot's job queue to become empty. It stays
+loaded after its end, so that a daemon that was killed meanwhile still learns the result.
+"""
+
+import os
+from pathlib import Path
+
+from gitopsd.errors import Cause, Failed, Transient
+from gitopsd.ports import Clock
+from gitopsd.tools.nix import Nix, store_path_at
+from gitopsd.tools.systemd import Systemd, Unit, command, flag, microseconds, text, texts
+from gitopsd.types import StorePath, SystemFacts
+
+UNIT = "nixos-rebuild-switch-to-configuration.service"
+_LOOK = 1.0  # seconds between two looks when no signal comes
+_MARK = "gitopsd: "  # begins the description of our activations
+
+
+class Activation:
+    """`ports.Activator`.
+
+    Args:
+        systemd: the connection to PID 1.
+        nix: the system profile.
+        clock: time.
+        timeout: seconds that one activation may take.
+
+    """
+
+    def __init__(self, systemd: Systemd, nix: Nix, clock: Clock, *, timeout: float) -> None:
+        self._systemd = systemd
+        self._nix = nix
+        self._clock = clock
+        self._timeout = timeout
+
+    def facts(self) -> SystemFacts:
+        """See `ports.Activator`."""
+        return SystemFacts(
+            current=store_path_at(Path("/run/current-system")),
+            booted=store_path_at(Path("/run/booted-system")),
+            profile=self._nix.profile(),
+            generation=self._nix.generation(),
+        )
+
+    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+        """See `ports.Activator`."""
+        wanted = f"{_MARK}{action} {toplevel} ({tag})"
+        async with self._systemd.watch() as watch:
+            unit = await self._systemd.unit(UNIT)
+            if unit is not None and unit["Description"] != wanted:
+                await self._make_room(unit)
+                unit = None
+            if unit is None:
+                await self._systemd.start_transient(UNIT, self._properties(toplevel, action, wanted))
+            deadline = self._clock.monotonic() + self._timeout + 30
+            while (unit := await self._systemd.unit(UNIT)) is None or not _ended(unit):
+                if unit is None:
+                    raise Transient(f"{UNIT} was removed while it ran", cause=Cause.timeout)
+                if self._clock.monotonic() > deadline:
+                    raise Transient(f"{UNIT} did not end within {self._timeout:g} s", cause=Cause.timeout)
+                await watch.wait(_LOOK)
+        if unit["Result"] == "timeout":
+            raise Failed(f"`switch-to-configuration {action}` did not end within {self._timeout:g} s and was ended")
+        return int(unit["ExecMainStatus"])
+
+    async def forget(self) -> None:
+        """See `ports.Activator`."""
+        unit = await self._systemd.unit(UNIT)
+        if unit is not None and str(unit["Description"]).startswith(_MARK) and _ended(unit):
+            await self._remove(unit)
+
+    async def set_profile(self, toplevel: StorePath) -> int:
+        """See `ports.Activator`."""
+        return await self._nix.set_profile(toplevel)
+
+    async def restore_profile(self, generation: int) -> None:
+        """See `ports.Activator`."""
+        await self._nix.restore_profile(generation)
+
+    async def _make_room(self, unit: Unit) -> None:
+        """Remove an earlier activation that has ended; one that runs belongs to somebody else."""
+        if not _ended(unit):
+            raise Transient(
+                f"another activation is running: {unit['Description']}",
+                cause=Cause.lock_held,
+                meaning="two switches at the same moment would leave neither system whole; nothing was started",
+                advice=f"wait for it: `journalctl -fu {UNIT}`",
+            )
+        await self._remove(unit)
+
+    async def _remove(self, unit: Unit) -> None:
+        if unit["ActiveState"] == "failed":
+            await self._systemd.reset_failed(UNIT)
+        else:
+            await self._systemd.stop_unit(UNIT)
+        async with self._systemd.watch() as watch:
+            deadline = self._clock.monotonic() + 10
+            while await self._systemd.unit(UNIT) is not None:
+                if self._clock.monotonic() > deadline:
+                    raise Transient(f"{UNIT} has ended and does not go away", cause=Cause.lock_held)
+                await watch.wait(0.05)
+
+    def _properties(self, toplevel: StorePath, action: str, description: str) -> list[tuple[str, object]]:
+        """As nixos-rebuild-ng runs it, with the result kept (nixos-rebuild-ng, `switch_to_configuration`)."""
+        passed = [f"{name}={os.environ[name]}" for name in ("LOCALE_ARCHIVE", "NIXOS_NO_CHECK") if name in os.environ]
+        return [
+            ("Description", text(description)),
+            ("Type", text("exec")),
+            ("RemainAfterExit", flag(value=True)),
+            ("ExecStart", command([f"{toplevel}/bin/switch-to-configuration", action])),
+            ("Environment", texts(["NIXOS_INSTALL_BOOTLOADER=0", *passed])),
+            ("RuntimeMaxUSec", microseconds(self._timeout)),
+        ]
+
+
+def _ended(unit: Unit) -> bool:
+    """Whether the program has ended: `exited` is kept by RemainAfterExit, `failed` and `dead` are what they say."""
+    return unit["SubState"] in ("exited", "failed", "dead")

@@ -1,0 +1,260 @@
+"""systemd over D-Bus: the only user of pydbus and GLib.
+
+pydbus is synchronous, and its signals need a running GLib loop. So it lives in a thread of its own: calls are handed to
+that thread as idle sources on its own `GLib.MainContext`, signals come back with `loop.call_soon_threadsafe`. Every call
+has a timeout. A connection that broke (the bus restarted) is made anew by the next call; PID 1 that re-executes keeps
+its end of it. Interface: org.freedesktop.systemd1(5).
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
+
+from gi.repository import Gio, GLib
+from pydbus import SystemBus
+
+from gitopsd.errors import Cause, Failed, GitopsdError, Transient
+from gitopsd.types import UnitHealth
+
+T = TypeVar("T")
+
+_BUS = "org.freedesktop.systemd1"
+_MANAGER = "/org/freedesktop/systemd1"
+_CALL = 25.0  # seconds for one call; PID 1 answers none while it re-executes
+_PROPERTIES = "org.freedesktop.DBus.Properties"
+
+
+class Unit(dict[str, Any]):
+    """All properties of a unit and its service part, by name."""
+
+
+class Systemd:
+    """A connection to PID 1; `ports.Units`.
+
+    Use `start` before anything else and `stop` at the end.
+    """
+
+    def __init__(self) -> None:
+        self._context = GLib.MainContext.new()
+        self._glib_loop = GLib.MainLoop.new(self._context, False)
+        self._thread = threading.Thread(target=self._run, name="dbus", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._connection: Any = None
+        self._manager: Any = None
+        self._watches: set[_Watch] = set()
+
+    async def start(self) -> None:
+        """Start the thread. The bus is connected to by the first call."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._context.invoke_full(GLib.PRIORITY_DEFAULT, self._glib_loop.quit)
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _run(self) -> None:
+        self._context.push_thread_default()
+        self._glib_loop.run()
+        self._context.pop_thread_default()
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        """Run `work` in the thread; translate what the bus says."""
+        future: asyncio.Future[T] = self._loop.create_future()
+
+        def settle(result: T | None, error: Exception | None) -> None:
+            if future.done():  # the caller was cancelled meanwhile
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)  # type: ignore[arg-type]  # T, since there was no error
+
+        def idle() -> Any:
+            try:
+                result, error = work(), None
+            except GLib.Error as raised:
+                result, error = None, _translated(raised)
+            except GitopsdError as raised:
+                result, error = None, raised
+            self._loop.call_soon_threadsafe(settle, result, error)
+            return GLib.SOURCE_REMOVE
+
+        source = GLib.idle_source_new()
+        source.set_priority(GLib.PRIORITY_DEFAULT)
+        source.set_callback(lambda *_: idle())
+        source.attach(self._context)
+        return await future
+
+    def _connect(self) -> Any:
+        """In the thread: the manager's proxy, on a connection that is open."""
+        if self._connection is None or self._connection.is_closed():
+            bus = SystemBus()
+            self._connection = bus.con
+            self._connection.set_exit_on_close(False)
+            self._manager = bus.get(_BUS, _MANAGER)["org.freedesktop.systemd1.Manager"]
+            self._subscribe()
+        return self._manager
+
+    def _subscribe(self) -> None:
+        """In the thread: have every change of a unit and every finished job wake the watchers."""
+        self._manager.Subscribe(timeout=_CALL)
+        for interface, signal in (
+            (_PROPERTIES, "PropertiesChanged"),
+            ("org.freedesktop.systemd1.Manager", "JobRemoved"),
+            ("org.freedesktop.systemd1.Manager", "Reloading"),
+        ):
+            self._connection.signal_subscribe(
+                _BUS, interface, signal, None, None, Gio.DBusSignalFlags.NONE, self._on_signal
+            )
+
+    def _on_signal(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for watch in self._watches:
+            watch.event.set()
+
+    def _raw(self, path: str, interface: str, method: str, arguments: Any) -> Any:
+        """In the thread: one call without a proxy, whose introspection would cost 8 ms."""
+        self._connect()
+        reply = self._connection.call_sync(
+            _BUS, path, interface, method, arguments, None, Gio.DBusCallFlags.NONE, int(_CALL * 1000), None
+        )
+        return reply.unpack()
+
+    def _properties(self, path: str) -> Unit:
+        return Unit(self._raw(path, _PROPERTIES, "GetAll", GLib.Variant("(s)", ("",)))[0])
+
+    async def unit(self, name: str) -> Unit | None:
+        """All properties of a unit that is loaded; None if systemd has none of that name in memory.
+
+        Args:
+            name: with its suffix.
+
+        """
+
+        def work() -> Unit | None:
+            try:
+                path = self._connect().GetUnit(name, timeout=_CALL)
+            except GLib.Error as error:
+                if _name_of(error).endswith(".NoSuchUnit"):
+                    return None
+                raise
+            return self._properties(path)
+
+        return await self._call(work)
+
+    async def failed(self) -> tuple[str, ...]:
+        """See `ports.Units`."""
+        listed = await self._call(lambda: self._connect().ListUnitsFiltered(["failed"], timeout=_CALL))
+        return tuple(sorted(entry[0] for entry in listed))
+
+    async def health(self, names: Sequence[str]) -> tuple[UnitHealth, ...]:
+        """See `ports.Units`. A unit that is not in memory is loaded, so that one that does not exist shows as such."""
+
+        def work() -> tuple[UnitHealth, ...]:
+            return tuple(
+                _health(name, self._properties(self._connect().LoadUnit(name, timeout=_CALL))) for name in names
+            )
+
+        return await self._call(work)
+
+    @contextlib.asynccontextmanager
+    async def watch(self) -> AsyncIterator["_Watch"]:
+        """See `ports.Units`."""
+        watch = _Watch()
+        self._watches.add(watch)
+        try:
+            await self._call(self._connect)
+            yield watch
+        finally:
+            self._watches.discard(watch)
+
+    async def start_transient(self, name: str, properties: Sequence[tuple[str, Any]]) -> None:
+        """Start a transient unit; returns once the job is queued.
+
+        Args:
+            name: with its suffix.
+            properties: names and `GLib.Variant`s, see systemd.exec(5) on their D-Bus names.
+
+        Raises:
+            Transient: a unit of that name exists (`lock_held`).
+
+        """
+        await self._call(lambda: self._connect().StartTransientUnit(name, "fail", list(properties), [], timeout=_CALL))
+
+    async def stop_unit(self, name: str) -> None:
+        """Stop a unit; returns once the job is queued."""
+        await self._call(lambda: self._connect().StopUnit(name, "replace", timeout=_CALL))
+
+    async def reset_failed(self, name: str) -> None:
+        """Have systemd forget that a unit failed; a transient one is gone then."""
+        await self._call(lambda: self._connect().ResetFailedUnit(name, timeout=_CALL))
+
+
+class _Watch:
+    """`ports.Watch`."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """See `ports.Watch`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.event.wait()
+        self.event.clear()
+
+
+def text(value: str) -> Any:
+    """A string property."""
+    return GLib.Variant("s", value)
+
+
+def flag(value: bool) -> Any:
+    """A boolean property."""
+    return GLib.Variant("b", value)
+
+
+def microseconds(seconds: float) -> Any:
+    """A time span property."""
+    return GLib.Variant("t", int(seconds * 1_000_000))
+
+
+def texts(values: Sequence[str]) -> Any:
+    """A property that is a list of strings."""
+    return GLib.Variant("as", list(values))
+
+
+def command(argv: Sequence[str]) -> Any:
+    """An `ExecStart` property of one command; a failing one fails the unit."""
+    return GLib.Variant("a(sasb)", [(argv[0], list(argv), False)])
+
+
+def _health(name: str, unit: Unit) -> UnitHealth:
+    return UnitHealth(
+        name=name,
+        active=str(unit["ActiveState"]),
+        sub=str(unit["SubState"]),
+        restarts=int(unit.get("NRestarts", 0)),
+        main_pid=int(unit.get("MainPID", 0)),
+        loaded=unit["LoadState"] == "loaded",
+    )
+
+
+def _name_of(error: Any) -> str:
+    """The D-Bus name of an error, such as `org.freedesktop.systemd1.NoSuchUnit`."""
+    return str(Gio.DBusError.get_remote_error(error) or "")
+
+
+def _translated(error: Any) -> GitopsdError:
+    name = _name_of(error)
+    message = f"systemd said: {error.message} ({name or error.domain})"
+    if name.endswith((".UnitExists", ".TransactionIsDestructive")):
+        return Transient(message, cause=Cause.lock_held)
+    if name.endswith((".NoReply", ".Timeout", ".TimedOut", ".Disconnected", ".ServiceUnknown")) or not name:
+        return Transient(message, cause=Cause.timeout)
+    return Failed(message)

@@ -1,0 +1,237 @@
+"""Fakes with settable failures, for the ports whose real parts run in the tool and lab tests."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import msgspec
+
+from gitopsd.types import (
+    Cycle,
+    CycleKind,
+    Facts,
+    PersonFacts,
+    Revision,
+    StorePath,
+    SystemFacts,
+    UnitHealth,
+)
+from gitopsd.machine import State
+
+T = TypeVar("T")
+
+OLD = StorePath("/nix/store/00000000000000000000000000000000-nixos-system-old")
+NEW = StorePath("/nix/store/11111111111111111111111111111111-nixos-system-new")
+REV_A = Revision("a" * 40)
+REV_B = Revision("b" * 40)
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+        self.boot = "boot-1"
+        self.slept: list[float] = []
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.time += seconds
+
+    def boot_id(self) -> str:
+        return self.boot
+
+
+class FakeReporter:
+    """Remembers what a step says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.checkpoints: list[Facts] = []
+
+    async def checkpoint(self, facts: Facts) -> None:
+        self.checkpoints.append(facts)
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, text: str) -> None:
+        self.last_progress = text
+
+    async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
+        return await operation()
+
+
+class FakeDotfiles:
+    """One person; `errors` maps a verb to what it raises."""
+
+    def __init__(self, user: str, errors: dict[str, Exception] | None = None) -> None:
+        self.user = user
+        self.errors = errors or {}
+        self.calls: list[str] = []
+
+    async def _verb(self, verb: str, facts: PersonFacts) -> PersonFacts:
+        self.calls.append(verb)
+        if verb in self.errors:
+            raise self.errors[verb]
+        return facts
+
+    async def fetch(self, facts: PersonFacts) -> PersonFacts:
+        return await self._verb("fetch", facts)
+
+    async def capture(self, facts: PersonFacts) -> PersonFacts:
+        return msgspec.structs.replace(await self._verb("capture", facts), captured=("dot_bashrc",))
+
+    async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
+        self.message = message
+        return msgspec.structs.replace(await self._verb("publish", facts), published=True)
+
+    async def apply(self, facts: PersonFacts) -> PersonFacts:
+        return await self._verb("apply", facts)
+
+
+class FakeSource:
+    """A configuration repository."""
+
+    def __init__(self, head: Revision | None = REV_B, error: Exception | None = None) -> None:
+        self.remote_head = head
+        self.error = error
+        self.contained = True
+
+    async def fetch(self) -> Revision:
+        if self.error is not None:
+            raise self.error
+        assert self.remote_head is not None
+        return self.remote_head
+
+    async def head(self) -> Revision | None:
+        return self.remote_head
+
+    async def descends(self, revision: Revision, ancestor: Revision) -> bool:
+        return self.contained
+
+    async def subject(self, revision: Revision) -> str:
+        return "a subject"
+
+
+class FakeBuilder:
+    """Builds `toplevel`, or fails."""
+
+    def __init__(self, toplevel: StorePath = NEW) -> None:
+        self.toplevel = toplevel
+        self.build_error: Exception | None = None
+        self.check_error: Exception | None = None
+        self.built: list[Revision] = []
+        self.released: list[Revision] = []
+
+    async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
+        self.built.append(revision)
+        progress("building")
+        if self.build_error is not None:
+            raise self.build_error
+        return self.toplevel
+
+    async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
+        if self.check_error is not None:
+            raise self.check_error
+
+    async def release(self, revision: Revision) -> None:
+        self.released.append(revision)
+
+
+class FakeActivator:
+    """A machine that can be switched: `test` changes what runs, the profile and `boot` what boots."""
+
+    def __init__(self) -> None:
+        self.current: StorePath = OLD
+        self.generations: list[StorePath] = [OLD]
+        self.generation = 1
+        self.boot_default: StorePath = OLD
+        self.statuses: dict[str, int | Exception] = {}
+        self.activations: list[tuple[StorePath, str, str]] = []
+        self.done: dict[str, int] = {}
+        self.order: list[str] = []
+
+    def facts(self) -> SystemFacts:
+        return SystemFacts(
+            current=self.current,
+            booted=OLD,
+            profile=self.generations[self.generation - 1],
+            generation=self.generation,
+        )
+
+    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+        if tag in self.done:
+            return self.done[tag]
+        self.activations.append((toplevel, action, tag))
+        self.order.append(f"{action} {toplevel[-3:]}")
+        status = self.statuses.get(f"{action} {toplevel[-3:]}", 0)
+        if isinstance(status, Exception):
+            raise status
+        if status in (0, 2, 4):
+            if action == "test":
+                self.current = toplevel
+            else:
+                self.boot_default = toplevel
+        self.done[tag] = status
+        return status
+
+    async def forget(self) -> None:
+        self.done.clear()
+
+    async def set_profile(self, toplevel: StorePath) -> int:
+        self.order.append(f"profile {toplevel[-3:]}")
+        if self.generations[-1] != toplevel:
+            self.generations.append(toplevel)
+        self.generation = len(self.generations)
+        return self.generation
+
+    async def restore_profile(self, generation: int) -> None:
+        self.order.append(f"restore {generation}")
+        self.generation = generation
+
+
+class FakeUnits:
+    """A script of what systemd says: one entry a look, the last one for ever."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.script: list[dict[str, UnitHealth]] = [{}]
+        self.failed_script: list[tuple[str, ...]] = [()]
+
+    async def failed(self) -> tuple[str, ...]:
+        return self.failed_script.pop(0) if len(self.failed_script) > 1 else self.failed_script[0]
+
+    async def health(self, names: Sequence[str]) -> tuple[UnitHealth, ...]:
+        now = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        return tuple(now.get(name, UnitHealth(name=name, active="active", sub="running", main_pid=7)) for name in names)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator["FakeUnits"]:
+        yield self
+
+    async def wait(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+
+def unit(name: str, active: str = "active", *, restarts: int = 0, pid: int = 7, loaded: bool = True) -> UnitHealth:
+    return UnitHealth(name=name, active=active, sub="running", restarts=restarts, main_pid=pid, loaded=loaded)
+
+
+def cycle(state: State = State.fetch, kind: CycleKind = CycleKind.upgrade, facts: Facts = Facts()) -> Cycle:  # noqa: B008  # frozen
+    return Cycle(
+        id=1,
+        kind=kind,
+        requested_by="test",
+        boot_id="boot-1",
+        started=1_000_000.0,
+        state=state,
+        state_since=1_000_000.0,
+        facts=facts,
+    )

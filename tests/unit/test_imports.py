@@ -1,0 +1,95 @@
+"""Imports run one way."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2] / "gitopsd"
+FILES = sorted(ROOT.rglob("*.py"))
+
+PURE = {"machine", "types", "policy", "errors"}
+MAY_BE_IMPORTED_BY_PURE = {"machine", "types", "policy", "errors"}
+ONLY_IN = {
+    "transitions": {"machine"},
+    "tenacity": {"daemon.retry"},
+    "sdnotify": {"daemon.notify"},
+    "pydbus": {"tools.systemd"},
+    "gi": {"tools.systemd"},
+    "sqlite3": {"daemon.store"},
+    "subprocess": {"tools.process", "cli.pager"},
+    "asyncvarlink": {"control.connection", "control.interfaces", "control.server", "control.wire", "control.access"},
+}
+IO = {"os", "pathlib", "socket", "subprocess", "asyncio", "sqlite3", "time", "random", "threading", "shutil"}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imported(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module or "")
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(file: Path) -> set[str]:
+    return {module.removeprefix("gitopsd.") for module in imported(file) if module.startswith("gitopsd.")}
+
+
+def inside(module: str, room: str) -> bool:
+    return module == room or module.startswith(f"{room}.")
+
+
+@pytest.mark.parametrize("name", sorted(PURE))
+def test_pure_modules_import_nothing_that_touches_the_world(name: str) -> None:
+    file = ROOT / f"{name}.py"
+    assert not {module.split(".")[0] for module in imported(file)} & IO
+    for module in ours(file):
+        assert any(inside(module, pure) for pure in MAY_BE_IMPORTED_BY_PURE), module
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_each_foreign_library_has_one_room(library: str) -> None:
+    users = {name_of(file) for file in FILES if any(inside(module, library) for module in imported(file))}
+    assert users <= ONLY_IN[library]
+    assert users
+
+
+def test_steps_know_ports_and_no_tools() -> None:
+    for file in (ROOT / "steps").glob("*.py"):
+        for module in ours(file):
+            assert not any(inside(module, room) for room in ("tools", "repo", "daemon", "control", "cli")), file
+
+
+def test_the_engine_knows_no_chezmoi() -> None:
+    for file in (ROOT / "repo").glob("*.py"):
+        assert not any(inside(module, "tools.chezmoi") for module in ours(file)), file
+        assert "chezmoi" not in "".join(
+            node.value
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value
+        )
+
+
+def test_the_command_line_never_imports_the_daemon_or_its_libraries() -> None:
+    for file in (ROOT / "cli").glob("*.py"):
+        for module in ours(file):
+            allowed = ("cli", "control.client", "config", "errors", "__version__")
+            assert any(inside(module, room) for room in allowed), f"{file.name} imports {module}"
+        foreign = {module.split(".")[0] for module in imported(file)}
+        assert not foreign & {"gi", "pydbus", "asyncvarlink", "structlog", "tenacity", "transitions"}, file
+
+
+def test_only_the_composition_root_knows_everything() -> None:
+    for file in FILES:
+        knows = {room for room in ("tools", "steps", "control") for module in ours(file) if inside(module, room)}
+        if {"tools", "steps"} <= knows:
+            assert name_of(file) == "daemon.assembly"
