@@ -42,13 +42,11 @@ class Board:
 
     def say(self, update: Update) -> None:
         """Tell the followers of a cycle. A progress line replaces the one before it."""
-        lines = self._updates.setdefault(update.cycle, [])
+        lines = self._updates[update.cycle]
         if lines and lines[-1].progress and update.progress:
             lines[-1] = update
         elif len(lines) < _KEPT_LINES or update.outcome is not None:
             lines.append(update)
-        while len(self._updates) > _KEPT_CYCLES:
-            self._updates.popitem(last=False)
         self._wake()
 
     def _wake(self) -> None:
@@ -62,12 +60,15 @@ class Board:
             yield self._snapshot
             await changed.wait()
 
+    def expect(self, cycle: int) -> None:
+        """A cycle was asked for, or is found under way at the start: it can be followed from now on."""
+        self._updates.setdefault(cycle, [])
+        while len(self._updates) > _KEPT_CYCLES:
+            self._updates.popitem(last=False)
+
     def knows(self, cycle: int) -> bool:
         """Whether updates of this cycle are kept, or will come."""
-        current = self._snapshot.cycle
-        return (
-            cycle in self._updates or cycle == self._snapshot.pending or (current is not None and cycle == current.id)
-        )
+        return cycle in self._updates
 
     async def follow(self, cycle: int) -> AsyncIterator[Update]:
         """The updates of a cycle up to the one with its outcome."""

@@ -16,6 +16,7 @@ import structlog
 
 _JOURNAL = Path("/run/systemd/journal/socket")
 _LONGEST = 48 * 1024  # bytes of one field; a datagram to the journal must fit the socket's buffer
+_RENAMED = {"machine_event": "event"}  # structlog keeps the name `event` for the message
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 
 # systemd's message ids (sd-id128): stable for ever, since people alert on them.
@@ -80,7 +81,11 @@ def to_journal(_: object, __: str, event: MutableMapping[str, Any]) -> str:
     if message in MESSAGE_IDS:
         fields["MESSAGE_ID"] = MESSAGE_IDS[message]
     exception = event.pop("exception", None)
-    fields |= {f"GITOPSD_{key.upper()}": str(value) for key, value in event.items() if value not in (None, "")}
+    fields |= {
+        f"GITOPSD_{_RENAMED.get(key, key).upper()}": str(value)
+        for key, value in event.items()
+        if value not in (None, "")
+    }
     detail = event.get("message")
     fields["MESSAGE"] = "\n".join(
         str(part) for part in (f"{message}: {detail}" if detail else message, exception) if part

@@ -116,6 +116,7 @@ class Loop:
         )
         # Somebody may have asked while the id was fetched.
         self._pending = wanted if self._pending is None else merge_requests(self._pending, wanted)
+        self._board.expect(self._pending.id)
         self._board.change(pending=self._pending.id, pending_kind=self._pending.kind)
         self._wanted.set()
         return self._pending.id
@@ -169,6 +170,7 @@ class Loop:
                 state=unfinished.state.value,
                 message=f"the daemon ended in {unfinished.state.value}",
             )
+            self._board.expect(unfinished.id)
             await self._cycle(unfinished, Machine(unfinished.state))
         while True:
             self._rest()
@@ -227,7 +229,7 @@ class Loop:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
         rejection = self._rejection(cycle, result) if result.reject else None
         state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked))
-        self._log.info("step", state=record.state.value, event=record.event, message=record.message)
+        self._log.info("step", state=record.state.value, machine_event=record.event, message=record.message)
         if rejection is not None:
             self._log.warning("revision rejected", revision=rejection.revision, message=rejection.reason)
         cycle = self._moved(cycle, result.facts, state)

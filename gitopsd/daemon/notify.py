@@ -17,11 +17,10 @@ class Notify:
     """
 
     def __init__(self, *, debug: bool = False) -> None:
-        self._notifier = SystemdNotifier(debug=debug)
-        self._there = "NOTIFY_SOCKET" in os.environ
+        self._notifier = SystemdNotifier(debug=debug) if "NOTIFY_SOCKET" in os.environ else None
 
     def _send(self, message: str) -> None:
-        if self._there:
+        if self._notifier is not None:
             self._notifier.notify(message)
 
     def ready(self) -> None:

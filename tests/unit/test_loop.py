@@ -1,0 +1,425 @@
+"""The loop: record, step, apply; and what a crash at any point leads to."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
+from gitopsd.machine import RESTING, State
+from gitopsd.types import CycleKind, Outcome, SyncWord
+from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
+from unit.world import Crashing, World, upgraded
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_an_upgrade_tests_then_verifies_then_makes_it_the_boot_default(world: World) -> None:
+    summary, updates = await upgraded(world)
+    assert summary.outcome is Outcome.success
+    assert world.activator.order == ["test new", "profile new", "boot new"]
+    assert world.activator.boot_default == world.activator.current == NEW
+    assert world.builder.released == [REV_B]
+    states = list(dict.fromkeys(update.state.value for update in updates))
+    assert states == ["fetch", "capture", "push", "pull", "build", "switch", "verify", "idle"]
+
+
+async def test_the_lines_that_people_grep_for_are_there_in_order(world: World) -> None:
+    _, updates = await upgraded(world)
+    assert [update.line for update in updates if update.line and not update.progress] == [
+        "Fetching remote changes...",
+        "Capturing current dotfiles...",
+        "Successfully pushed changes",
+        "Pulling latest nix-config...",
+        "=== Validating NixOS Build ===",
+        "=== Build Validation PASSED ===",
+        "=== Deploying New Configuration ===",
+        "=== Deployment Successful ===",
+        "bbbbbbbbbbbb is deployed and verified",
+    ]
+
+
+async def test_a_sync_ends_after_pull(world: World) -> None:
+    summary, updates = await upgraded(world, kind=CycleKind.sync)
+    assert summary.outcome is Outcome.success
+    assert updates[-1].state is State.idle
+    assert world.builder.built == []
+    assert world.people[0].calls == ["fetch", "capture", "publish", "apply"]
+
+
+async def test_a_second_upgrade_has_nothing_to_do(world: World) -> None:
+    await upgraded(world)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.up_to_date
+    assert world.builder.built == [REV_B]
+
+
+async def test_a_build_that_fails_is_refused_and_not_tried_again(world: World) -> None:
+    world.builder.build_error = Rejected("does not build: syntax error", advice="push a fix")
+    summary, updates = await upgraded(world)
+    lines = [update.line for update in updates]
+    assert summary.outcome is Outcome.build_failed
+    assert "=== Build Validation FAILED ===" in lines
+    assert "Deployment aborted" in lines
+    assert world.activator.order == []
+    for _ in range(3):
+        summary, _ = await upgraded(world)
+        assert summary.outcome is Outcome.rejected
+    assert world.builder.built == [REV_B]
+
+
+async def test_a_new_revision_is_tried_after_a_rejected_one(world: World) -> None:
+    world.builder.build_error = Rejected("no")
+    await upgraded(world)
+    world.builder.build_error, world.source.remote_head = None, REV_A
+    summary, _ = await upgraded(world)
+    assert (summary.outcome, summary.revision) == (Outcome.success, REV_A)
+
+
+async def test_retry_forgets_the_rejection(world: World) -> None:
+    world.builder.build_error = Rejected("no")
+    await upgraded(world)
+    world.builder.build_error = None
+    daemon = await world.start()
+    outcome, _ = await daemon.end_of(await daemon.loop.retry(requested_by="test"))
+    assert outcome is Outcome.success
+    assert daemon.loop.snapshot().rejected == ()
+    await daemon.stop()
+
+
+async def test_a_transient_build_failure_is_retried_and_never_rejects(world: World) -> None:
+    world.builder.build_error = Transient("cache is down", cause=Cause.network)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.failed
+    assert len(world.builder.built) == 2
+    world.builder.build_error = None
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_a_check_that_fails_leaves_the_system_alone(world: World) -> None:
+    world.builder.check_error = Rejected("check `is a NixOS system`: no")
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.build_failed
+    assert world.activator.order == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [{"sshd.service": unit("sshd.service", "failed")}, {}],
+        [{}, {"sshd.service": unit("sshd.service", "failed")}, {}],
+        [{}, {}, {"sshd.service": unit("sshd.service", restarts=1)}, {}],
+    ],
+    ids=["fails at once", "dies during the soak", "restarts"],
+)
+async def test_a_bad_system_is_rolled_back_and_rejected(world: World, bad: list[dict[str, object]]) -> None:
+    world.units.script = bad  # type: ignore[assignment]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert world.activator.current == world.activator.boot_default == OLD
+    assert world.activator.order == ["test new", "test old"]
+    assert "sshd.service" in summary.message
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_a_unit_that_never_starts_is_given_up_after_the_deadline(world: World) -> None:
+    slow = {"sshd.service": unit("sshd.service", "activating")}
+    world.units.script = [*[slow] * 12, {}]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "not active after 10 s" in summary.message
+
+
+async def test_a_unit_that_had_failed_before_is_no_reason(world: World) -> None:
+    world.units.failed_script = [("old.service",)]
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_another_unit_that_fails_is_a_reason(world: World) -> None:
+    world.units.failed_script = [(), ("other.service",), ()]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "other.service" in summary.message
+
+
+async def test_keep_keeps_the_new_system_and_the_old_boot_default(tmp_path: Path) -> None:
+    world = World(tmp_path, on_failure="keep")
+    world.units.script = [{"sshd.service": unit("sshd.service", "failed")}]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.kept
+    assert (world.activator.current, world.activator.boot_default) == (NEW, OLD)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "order"),
+    [
+        (1, Outcome.switch_failed, ["test new"]),
+        (100, Outcome.switch_failed, ["test new"]),
+        (2, Outcome.rolled_back, ["test new", "test old"]),
+        (4, Outcome.success, ["test new", "profile new", "boot new"]),
+    ],
+)
+async def test_exit_statuses_are_read_for_what_they_mean(
+    world: World, status: int, outcome: Outcome, order: list[str]
+) -> None:
+    world.activator.statuses["test new"] = status
+    summary, _ = await upgraded(world)
+    assert (summary.outcome, world.activator.order) == (outcome, order)
+
+
+async def test_a_boot_loader_that_fails_restores_the_profile_too(world: World) -> None:
+    world.activator.statuses["boot new"] = 1
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert world.activator.facts().profile == world.activator.current == world.activator.boot_default == OLD
+
+
+async def test_somebody_elses_switch_is_left_alone_and_the_revision_stays_eligible(world: World) -> None:
+    world.activator.statuses["test new"] = Transient("busy", cause=Cause.lock_held)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.failed
+    world.activator.statuses.clear()
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_a_rollback_that_fails_blocks_until_a_person_retries(world: World) -> None:
+    world.units.script = [{"sshd.service": unit("sshd.service", "failed")}]
+    world.activator.statuses["test old"] = 2
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.blocked
+    daemon = await world.start()
+    assert daemon.loop.snapshot().state is State.blocked
+    with pytest.raises(PersonNeeded):
+        await daemon.ask()
+    outcome, _ = await daemon.end_of(await daemon.ask(CycleKind.sync))
+    assert outcome is Outcome.success  # dotfiles go on
+    assert daemon.loop.snapshot().state is State.blocked
+    await daemon.stop()
+
+
+async def test_boot_mode_activates_nothing_now(tmp_path: Path) -> None:
+    world = World(tmp_path, mode="boot")
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.at_reboot
+    assert (world.activator.current, world.activator.boot_default) == (OLD, NEW)
+
+
+async def test_offline_is_normal(world: World) -> None:
+    world.source.error = Transient("no network", cause=Cause.network)
+    world.people[0].errors["fetch"] = Transient("no network", cause=Cause.network)
+    summary, updates = await upgraded(world)
+    assert summary.outcome is Outcome.offline
+    assert "Warning: Could not fetch (no network?)" in [update.line for update in updates]
+    assert world.people[0].calls.count("fetch") == 3
+    assert "capture" in world.people[0].calls
+
+
+async def test_retries_are_visible_while_they_happen(world: World) -> None:
+    seen = []
+    world.source.error = Transient("no network", cause=Cause.network)
+    daemon = await world.start()
+    sleep = world.clock.sleep
+
+    async def watching(seconds: float) -> None:
+        seen.append(daemon.loop.snapshot().attempt)
+        await sleep(seconds)
+
+    world.clock.sleep = watching  # type: ignore[method-assign]
+    await daemon.end_of(await daemon.ask())
+    await daemon.stop()
+    assert [(attempt.number, attempt.limit, attempt.cause) for attempt in seen if attempt] == [
+        (2, 3, "network"),
+        (3, 3, "network"),
+    ]
+
+
+async def test_dotfiles_that_fail_do_not_hold_the_system_back(world: World) -> None:
+    world.people[0].errors["publish"] = Failed("remote says no", advice="ask it")
+    summary, _ = await upgraded(world)
+    assert world.activator.boot_default == NEW
+    assert summary.outcome is Outcome.failed
+    assert summary.message.startswith("dotfiles of rain: push-failed; bbbbbbbbbbbb is deployed")
+
+
+async def test_one_persons_failure_does_not_hold_another_back(world: World) -> None:
+    world.people = [FakeDotfiles("olga", {"capture": Failed("no")}), FakeDotfiles("rain")]
+    daemon = await world.start()
+    await daemon.end_of(await daemon.ask(CycleKind.sync))
+    words = {person.user: person.word for person in daemon.loop.snapshot().people}
+    await daemon.stop()
+    assert words == {"olga": SyncWord.failed, "rain": SyncWord.success}
+
+
+async def test_requests_that_come_meanwhile_are_merged_into_one(world: World) -> None:
+    daemon = await world.start()
+    first = await daemon.ask(CycleKind.sync, users=["rain"])
+    while daemon.loop.snapshot().cycle is None:
+        await asyncio.sleep(0)
+    later = {await daemon.ask(CycleKind.sync, users=["rain"]), await daemon.ask(CycleKind.upgrade)}
+    assert len(later) == 1
+    outcome, _ = await daemon.end_of(later.pop())
+    assert outcome is Outcome.success
+    history = await daemon.store.history(10)
+    assert [(entry.id == first, entry.kind) for entry in history] == [
+        (False, CycleKind.upgrade),
+        (True, CycleKind.sync),
+    ]
+    await daemon.stop()
+
+
+async def test_an_error_that_nobody_foresaw_ends_the_step_and_not_the_daemon(world: World) -> None:
+    world.builder.build_error = ZeroDivisionError("a bug")
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.failed
+    assert "ZeroDivisionError: a bug" in summary.message
+    world.builder.build_error = None
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_a_step_that_runs_over_its_time_is_ended(world: World) -> None:
+    world.limits = 0.05
+
+    async def forever(facts: object) -> None:
+        await asyncio.Event().wait()
+
+    world.people[0].fetch = forever  # type: ignore[assignment,method-assign]
+    daemon = await world.start()
+    assert daemon.loop.healthy()
+    outcome, _ = await daemon.end_of(await daemon.ask(CycleKind.sync))
+    assert outcome is Outcome.success
+    detail = await daemon.store.detail(1)
+    assert detail is not None
+    assert detail.steps[0].message.startswith("TimeoutError")
+    await daemon.stop()
+
+
+async def test_the_watchdog_is_fed_only_while_the_step_is_within_its_time(world: World) -> None:
+    daemon = await world.start()
+
+    async def stuck(facts: object) -> None:
+        world.clock.time += world.limits + 61
+        unhealthy.append(not daemon.loop.healthy())
+
+    unhealthy: list[bool] = []
+    world.people[0].fetch = stuck  # type: ignore[assignment,method-assign]
+    await daemon.end_of(await daemon.ask(CycleKind.sync))
+    assert unhealthy == [True]
+    assert daemon.loop.healthy()
+    await daemon.stop()
+
+
+@pytest.mark.parametrize("state", [State.fetch, State.capture, State.push, State.pull, State.build])
+async def test_stopping_before_switch_drops_the_cycle_and_records_it(world: World, state: State) -> None:
+    reached, never = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        reached.set()
+        await never.wait()
+
+    match state:
+        case State.build:
+            world.builder.build = hang  # type: ignore[assignment,method-assign]
+        case State.pull:
+            world.people[0].apply = hang  # type: ignore[assignment,method-assign]
+        case State.push:
+            world.people[0].publish = hang  # type: ignore[assignment,method-assign]
+        case _:
+            setattr(world.people[0], state.value, hang)
+    daemon = await world.start()
+    await daemon.ask()
+    await reached.wait()
+    daemon.task.cancel()
+    await asyncio.gather(daemon.task, return_exceptions=True)
+    assert await daemon.store.unfinished_cycle() is None
+    (entry,) = await daemon.store.history(1)
+    assert entry.outcome is Outcome.cancelled
+    assert state.value in entry.message
+    await daemon.store.close()
+
+
+async def test_stopping_during_switch_leaves_it_running_and_the_next_start_takes_its_result(world: World) -> None:
+    reached, never = asyncio.Event(), asyncio.Event()
+    activate = world.activator.activate
+
+    async def slow(toplevel: object, action: str, tag: str) -> int:
+        status = await activate(toplevel, action, tag)  # type: ignore[arg-type]
+        reached.set()
+        await never.wait()
+        return status
+
+    world.activator.activate = slow  # type: ignore[assignment,method-assign]
+    daemon = await world.start()
+    await daemon.ask()
+    await reached.wait()
+    await daemon.stop()
+    world.activator.activate = activate  # type: ignore[method-assign]
+    daemon = await world.start()
+    assert daemon.loop.snapshot().state is State.switch
+    await daemon.rests()
+    assert world.activator.order == ["test new", "profile new", "boot new"]
+    assert (await daemon.store.history(1))[0].outcome is Outcome.success
+    await daemon.stop()
+
+
+WRITES = ("activate", "set_profile", "restore_profile", "forget")
+
+
+async def crash_once(world: World, at: int, *, after: bool, reboot: bool) -> bool:
+    """Run an upgrade that is killed at the `at`-th write; then start again. Whether it was killed at all."""
+    crashing = Crashing(at, after=after)
+    crashing.wrap(world.activator, WRITES)
+    daemon = await world.start(crashing)
+    await daemon.end_of(await daemon.ask())
+    await daemon.stop()
+    crashed = daemon.crashed
+    crashing.at = -1
+    if crashed:
+        if reboot:
+            world.clock.boot = "boot-2"
+            world.activator.current = world.activator.boot_default
+            world.activator.done.clear()
+        daemon = await world.start()
+        await daemon.rests()
+        await daemon.stop()
+    return crashed
+
+
+@pytest.mark.parametrize("reboot", [False, True], ids=["kill -9", "power cut"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("bad", [False, True], ids=["good system", "bad system"])
+async def test_killed_at_any_write_it_comes_back_and_the_world_is_right(
+    tmp_path: Path, *, reboot: bool, after: bool, bad: bool
+) -> None:
+    points = 0
+    for at in range(1, 60):
+        directory = tmp_path / str(at)
+        directory.mkdir()
+        world = World(directory)
+        if bad:
+
+            async def health(names: object, world: World = world) -> object:
+                good = world.activator.current == OLD
+                return (unit("sshd.service", "active" if good else "failed"),)
+
+            world.units.health = health  # type: ignore[assignment,method-assign]
+        if not await crash_once(world, at, after=after, reboot=reboot):
+            break
+        points += 1
+        tags = [tag for _, _, tag in world.activator.activations]
+        assert reboot or len(tags) == len(set(tags)), "a switch was done twice"
+        assert world.activator.current == world.activator.boot_default, f"between two systems at {at}"
+        assert world.activator.facts().profile == world.activator.boot_default, f"profile differs at {at}"
+        daemon = await world.start()
+        snapshot = daemon.loop.snapshot()
+        assert snapshot.state in RESTING
+        assert await daemon.store.unfinished_cycle() is None
+        if bad:
+            assert world.activator.current == OLD
+            assert snapshot.state is not State.idle or snapshot.last_upgrade is None
+        if snapshot.deployed is not None:
+            assert snapshot.deployed.toplevel == world.activator.current, "a success that it did not see"
+        await daemon.stop()
+    assert points >= 10
