@@ -1,0 +1,8 @@
+#!/bin/sh
+# Stage 2, as far as the lab needs it: the boot loader has chosen this generation.
+mkdir -p /run/nixos
+echo "<<< NixOS stage 2: @toplevel@ >>>"
+# A failed activation does not stop a boot, as on NixOS.
+@toplevel@/activate || echo "lab: activation failed"
+ln -sfn @toplevel@ /run/booted-system
+exec /usr/lib/systemd/systemd "$@"
