@@ -1,0 +1,245 @@
+"""The Varlink interfaces. Their docstrings are the comments that `varlinkctl introspect` shows.
+
+One pair of them serves one connection, so that each method knows its caller. Who may call is decided before they run
+(`access`), what the caller may see when they answer (`privacy`).
+"""
+# ruff: noqa: N802 - Varlink spells methods in capitals
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, TypeVar
+
+from asyncvarlink import LastResult, TypedVarlinkErrorReply, VarlinkErrorReply, VarlinkInterface, varlinkmethod
+from asyncvarlink.serviceerrors import InvalidParameter
+
+from gitopsd.control import wire
+from gitopsd.control.access import Peer
+from gitopsd.control.feed import Feed
+from gitopsd.control.privacy import View
+from gitopsd.errors import GitopsdError, NotPermitted, PersonNeeded
+from gitopsd.ports import Supervisor
+from gitopsd.types import CycleKind, Snapshot, Update
+
+T = TypeVar("T")
+
+_HISTORY_DEFAULT = 20
+_HISTORY_LIMIT = 500  # one reply of this many cycles stays well below a megabyte
+_CYCLE_LIMIT = 2**63 - 1  # what the store's integers hold
+_WATCH_PAUSE = 0.2  # seconds between two snapshots to one client: what changes in between is seen at its end
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .:@_-]{0,31}")
+
+
+class Caller(Protocol):
+    """The connection that a method is called on."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who calls, as of this call."""
+
+    def feed(self, source: AsyncIterator[T], replaces: Callable[[T, T], bool]) -> Feed[T]:
+        """Drain `source` for this call; closed when the call or the connection ends, whichever comes first."""
+
+
+class NoSuchCycle(TypedVarlinkErrorReply, name="io.gitopsd.Status.NoSuchCycle"):
+    """There is no cycle with this id, or it is not finished."""
+
+    class Parameters:
+        """Which one, why, and the next command to type."""
+
+        cycle: int
+        reason: str
+        advice: str
+
+
+class StatusInternalError(TypedVarlinkErrorReply, name="io.gitopsd.Status.InternalError"):
+    """The daemon has a bug, which its journal tells about."""
+
+    class Parameters:
+        """What happened and where to look."""
+
+        reason: str
+        advice: str
+
+
+class ControlInternalError(TypedVarlinkErrorReply, name="io.gitopsd.Control.InternalError"):
+    """The daemon has a bug, which its journal tells about."""
+
+    class Parameters:
+        """What happened and where to look."""
+
+        reason: str
+        advice: str
+
+
+class Forbidden(TypedVarlinkErrorReply, name="io.gitopsd.Control.NotPermitted"):
+    """The caller may not do this; nothing was changed."""
+
+    class Parameters:
+        """Who may not do what, and the next command to type."""
+
+        reason: str
+        advice: str
+
+
+class Blocked(TypedVarlinkErrorReply, name="io.gitopsd.Control.Blocked"):
+    """There is no automatic way on and a person is needed; nothing was changed."""
+
+    class Parameters:
+        """Why, what it means for the machine, and the next command to type."""
+
+        reason: str
+        meaning: str
+        advice: str
+
+
+class Refused(TypedVarlinkErrorReply, name="io.gitopsd.Control.Refused"):
+    """The daemon understood the request and cannot take it."""
+
+    class Parameters:
+        """Why, what it means for the machine, and the next command to type."""
+
+        reason: str
+        meaning: str
+        advice: str
+
+
+def as_reply(error: GitopsdError) -> VarlinkErrorReply:
+    """Say an error of the daemon in Varlink."""
+    match error:
+        case NotPermitted():
+            return Forbidden(reason=error.message, advice=error.advice)
+        case PersonNeeded():
+            return Blocked(reason=error.message, meaning=error.meaning, advice=error.advice)
+        case _:
+            return Refused(reason=error.message, meaning=error.meaning, advice=error.advice)
+
+
+class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
+    """What gitopsd does and did. Read only, for every local user.
+
+    What concerns another person's home is left out. Times are seconds since the epoch.
+    """
+
+    errors = (NoSuchCycle, StatusInternalError)
+
+    def __init__(self, supervisor: Supervisor, caller: Caller) -> None:
+        self._supervisor = supervisor
+        self._caller = caller
+
+    def _view(self) -> View:
+        return View(self._caller.peer, self._supervisor.snapshot())
+
+    @varlinkmethod(return_parameter="status")
+    async def Get(self) -> wire.Status:
+        """Tell what is true now."""
+        snapshot = self._supervisor.snapshot()
+        return wire.to_wire(self._view().snapshot(snapshot), wire.Status)
+
+    @varlinkmethod(return_parameter="status", delay_generator=False)
+    async def Watch(self) -> AsyncIterator[wire.Status]:
+        """Tell what is true now, and again after changes, for as long as the caller likes. Needs `more`."""
+        async for snapshot in self._caller.feed(self._supervisor.changes(), _newest_snapshot):
+            yield wire.to_wire(View(self._caller.peer, snapshot).snapshot(snapshot), wire.Status)
+            await asyncio.sleep(_WATCH_PAUSE)
+
+    @varlinkmethod(return_parameter="cycles")
+    async def History(self, *, limit: int = _HISTORY_DEFAULT, before: int | None = None) -> list[wire.Summary]:
+        """List finished cycles, newest first: `limit` of them (20 if not given, at most 500), with ids below `before`."""
+        if not 1 <= limit <= _HISTORY_LIMIT:
+            raise InvalidParameter(parameter="limit")
+        if before is not None and not 0 <= before <= _CYCLE_LIMIT:
+            raise InvalidParameter(parameter="before")
+        view = self._view()
+        return [
+            wire.to_wire(view.summary(each), wire.Summary) for each in await self._supervisor.history(limit, before)
+        ]
+
+    @varlinkmethod(return_parameter="detail")
+    async def Show(self, *, cycle: int) -> wire.Detail:
+        """Tell all about one finished cycle."""
+        detail = await self._supervisor.detail(cycle) if 1 <= cycle <= _CYCLE_LIMIT else None
+        if detail is not None:
+            return wire.to_wire(self._view().detail(detail), wire.Detail)
+        if self._under_way(cycle):
+            raise NoSuchCycle(cycle=cycle, reason=f"cycle {cycle} is not finished", advice="gitopsctl watch")
+        raise _no_such_cycle(cycle)
+
+    @varlinkmethod(return_parameter="update", delay_generator=False)
+    async def Follow(self, *, cycle: int) -> AsyncIterator[wire.Update]:
+        """Tell what happens in a pending, running or finished cycle; the last update has its outcome. Needs `more`."""
+        # In this order: a cycle that ends in between is in the record before it leaves the snapshot.
+        if not self._under_way(cycle) and (
+            not 1 <= cycle <= _CYCLE_LIMIT or await self._supervisor.detail(cycle) is None
+        ):
+            raise _no_such_cycle(cycle)
+        async for update in self._caller.feed(self._supervisor.follow(cycle), _newest_progress):
+            shown = wire.to_wire(self._view().update(update), wire.Update)
+            if update.outcome is not None:
+                raise LastResult(shown)
+            yield shown
+
+    def _under_way(self, cycle: int) -> bool:
+        snapshot = self._supervisor.snapshot()
+        running = snapshot.cycle.id if snapshot.cycle is not None else 0
+        return cycle > 0 and cycle in (running, snapshot.pending)
+
+
+class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
+    """Changes things: for root and the members of the configured group; a person may sync their own dotfiles.
+
+    Each method answers with the id of the cycle that satisfies the request, for io.gitopsd.Status.Follow.
+    `requested_by` is a word for the record, such as `timer`; it is heeded only from those who may do everything.
+    """
+
+    errors = (Forbidden, Blocked, Refused, ControlInternalError)
+
+    def __init__(self, supervisor: Supervisor, caller: Caller) -> None:
+        self._supervisor = supervisor
+        self._caller = caller
+
+    @varlinkmethod(return_parameter="cycle")
+    async def Sync(self, *, user: str | None = None, requested_by: str | None = None) -> int:
+        """Bring the dotfiles of one person in step; without `user` the caller's own, and everybody's for root."""
+        if user == "":
+            raise InvalidParameter(parameter="user")
+        peer = self._caller.peer
+        users: tuple[str, ...] = (peer.user,) if user is None else (user,)
+        if user is None and peer.uid == 0:
+            users = ()
+        return await self._supervisor.request(CycleKind.sync, requested_by=self._word(requested_by), users=users)
+
+    @varlinkmethod(return_parameter="cycle")
+    async def Upgrade(self, *, accept_diverged: bool = False, requested_by: str | None = None) -> int:
+        """Sync everybody's dotfiles, then pull, build, switch to and verify the NixOS system.
+
+        With `accept_diverged`, a trunk that was rewound or rewritten is accepted once.
+        """
+        return await self._supervisor.request(
+            CycleKind.upgrade, requested_by=self._word(requested_by), accept_diverged=accept_diverged
+        )
+
+    @varlinkmethod(return_parameter="cycle")
+    async def Retry(self, *, requested_by: str | None = None) -> int:
+        """Forget rejected revisions and what blocks, and upgrade."""
+        return await self._supervisor.retry(requested_by=self._word(requested_by))
+
+    def _word(self, given: str | None) -> str:
+        peer = self._caller.peer
+        if given is None or not peer.admin:
+            return str(peer)
+        if not _WORD.fullmatch(given):
+            raise InvalidParameter(parameter="requested_by")
+        return given
+
+
+def _no_such_cycle(cycle: int) -> NoSuchCycle:
+    return NoSuchCycle(cycle=cycle, reason=f"there is no cycle {cycle} in the record", advice="gitopsctl history")
+
+
+def _newest_snapshot(_waiting: Snapshot, _new: Snapshot) -> bool:
+    return True
+
+
+def _newest_progress(waiting: Update, new: Update) -> bool:
+    return waiting.progress and new.progress
