@@ -74,7 +74,7 @@ async def _locked(paths: Paths, config: Config) -> None:
     for problem in problems:
         log.error("left out", message=problem)
     unfinished = await store.unfinished_cycle()
-    board = Board(_snapshot(config, paths, await store.memory(), unfinished))
+    board = Board(_snapshot(config, paths, await store.memory(), unfinished, clock.now()))
     loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify)
     life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
@@ -145,13 +145,13 @@ class _Life:
         self._notify.ready()
 
 
-def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | None) -> Snapshot:
+def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | None, now: float) -> Snapshot:
     under_way = unfinished if unfinished is not None and unfinished.state not in RESTING else None
     return Snapshot(
         version=__version__,
         host=config.host,
         state=under_way.state if under_way else memory.resting,
-        since=under_way.state_since if under_way else memory.since,
+        since=under_way.state_since if under_way else memory.since or now,
         cycle=under_way,
         last_sync=memory.last_sync,
         last_upgrade=memory.last_upgrade,

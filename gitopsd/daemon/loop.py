@@ -180,7 +180,6 @@ class Loop:
             self._steps = self._next_steps
             cycle, self._pending = self._pending, None
             machine = Machine(self._board.snapshot.state)
-            self._board.change(pending=0, pending_kind=None)
             cycle = self._moved(cycle, cycle.facts, machine.apply(Event.start))
             await self._store.save_cycle(cycle)
             await self._cycle(cycle, machine)
@@ -229,7 +228,10 @@ class Loop:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
         rejection = self._rejection(cycle, result) if result.reject else None
         state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked))
-        self._log.info("step", state=record.state.value, machine_event=record.event, message=record.message)
+        if state not in RESTING:  # how a cycle ends is told once, by its end
+            self._log.info(
+                record.state.value, state=record.state.value, machine_event=record.event, message=record.message
+            )
         if rejection is not None:
             self._log.warning("revision rejected", revision=rejection.revision, message=rejection.reason)
         cycle = self._moved(cycle, result.facts, state)
@@ -289,21 +291,27 @@ class Loop:
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=message, outcome=outcome))
 
     def _log_end(self, summary: CycleSummary, cycle: Cycle) -> None:
-        fields = {"outcome": summary.outcome.value, "message": summary.message, "revision": summary.revision}
-        fields["toplevel"] = summary.toplevel
-        match summary.outcome:
-            case Outcome.success if summary.toplevel is not None:
-                self._log.info("deployed", **fields)
-            case Outcome.rolled_back:
-                self._log.error("rolled back", **fields)
-            case Outcome.blocked:
-                self._log.critical("blocked", **fields)
         for person in cycle.facts.people:
             if person.parked:
                 paths = ", ".join(parked.path for parked in person.parked)
                 self._log.warning("changes parked", user=person.user, message=paths)
-        say = self._log.info if summary.outcome in FINE else self._log.error
-        say("cycle finished" if summary.outcome in FINE else "cycle failed", **fields)
+        match summary.outcome:
+            case Outcome.rolled_back:
+                say, event = self._log.error, "rolled back"
+            case Outcome.blocked:
+                say, event = self._log.critical, "blocked"
+            case Outcome.success if summary.toplevel is not None:
+                say, event = self._log.info, "deployed"
+            case outcome:
+                fine = outcome in FINE
+                say, event = (self._log.info, "cycle finished") if fine else (self._log.error, "cycle failed")
+        say(
+            event,
+            outcome=summary.outcome.value,
+            message=summary.message,
+            revision=summary.revision,
+            toplevel=summary.toplevel,
+        )
 
     async def _cancel(self, cycle: Cycle, machine: Machine) -> None:
         message = f"the daemon was stopped in {machine.state.value}; nothing had changed"
@@ -336,7 +344,14 @@ class Loop:
         )
 
     def _show(self, cycle: Cycle) -> None:
-        self._board.change(state=cycle.state, since=cycle.state_since, cycle=cycle, activity=cycle.state.value)
+        self._board.change(
+            state=cycle.state,
+            since=cycle.state_since,
+            cycle=cycle,
+            activity=cycle.state.value,
+            pending=self._pending.id if self._pending is not None else 0,
+            pending_kind=self._pending.kind if self._pending is not None else None,
+        )
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=cycle.state_since))
         self._notify.status(f"{cycle.kind.value} {cycle.id}: {cycle.state.value}")
 

@@ -1,0 +1,1 @@
+"""The engine that parks, merges and publishes one repository; it knows no chezmoi."""

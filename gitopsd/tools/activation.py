@@ -118,5 +118,5 @@ class Activation:
 
 
 def _ended(unit: Unit) -> bool:
-    """Whether the program has ended: `exited` is kept by RemainAfterExit, `failed` and `dead` are what they say."""
-    return unit["SubState"] in ("exited", "failed", "dead")
+    """Whether the program has run to its end. `dead` is not it: that is also a unit whose start is still queued."""
+    return unit["SubState"] in ("exited", "failed")

@@ -30,6 +30,8 @@ class Mirror:
 
     async def fetch(self) -> Revision:
         """See `ports.ConfigSource`. Asks for the branch's head first: nothing new costs one question."""
+        if not self._path.exists():
+            await self._git.init_bare()
         head = await self._git.ls_remote(self._url, f"refs/heads/{self._branch}")
         if head is None:
             raise Failed(
@@ -39,8 +41,6 @@ class Mirror:
             )
         revision = parse_revision(head)
         if revision != await self.head():
-            if not self._path.exists():
-                await self._git.init_bare()
             # `+`: what the remote says is taken over; whether a rewound branch is deployed is decided in pull.
             await self._git.fetch(self._url, f"+refs/heads/{self._branch}:{self._ref}")
             revision = parse_revision(await self._git.rev_parse(self._ref) or "")

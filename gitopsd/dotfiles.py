@@ -1,0 +1,353 @@
+"""One person's dotfiles on this host: their repository (`repo.engine`) and their home (`tools.chezmoi`) together.
+
+Which version an edit of the home was made on is known file by file, from chezmoi's own record of what it last wrote
+there; that record moves together with the file, so a sync that was killed anywhere leaves nothing to repair but work
+to do again. Three cases:
+
+1. The record matches the source in the working copy: `chezmoi re-add` captures exactly the edit.
+2. It matches an older version (an apply skipped the file since it was being edited; the person pulled without
+   applying): the engine is told that the edit forks off there, so that it cannot revert what came since.
+3. It matches nothing, or the source was edited too: both are left alone, and the person is told.
+
+A sync with nothing to do runs six commands: `git config` (is it our remote), `git ls-remote`, `git for-each-ref`
+(has it anything new), `jj log` (which takes the snapshot), `chezmoi status`, and `git for-each-ref` (is it settled).
+"""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from gitopsd.config import DotfilesConfig
+from gitopsd.repo.engine import Engine, Published
+from gitopsd.tools.chezmoi import Comparison, Home, Row, is_encrypted, is_plain_file, is_template, same_target
+from gitopsd.tools.git import printable
+from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
+from gitopsd.tools.process import Account, Processes
+from gitopsd.types import Notice, Parked, PersonFacts, SyncWord
+
+
+class PersonDotfiles:
+    """`ports.Dotfiles` with jj, git and chezmoi.
+
+    Args:
+        processes: starts them.
+        config: the person's section of the configuration.
+        host: the name of this host.
+        account: the person; looked up by name if not given.
+
+    """
+
+    def __init__(
+        self, processes: Processes, config: DotfilesConfig, *, host: str, account: Account | None = None
+    ) -> None:
+        self._processes = processes
+        self._config = config
+        self._host = host
+        self._account = account
+        self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
+
+    @property
+    def user(self) -> str:
+        """See `ports.Dotfiles`."""
+        return self._config.user
+
+    async def fetch(self, facts: PersonFacts) -> PersonFacts:
+        """See `ports.Dotfiles`."""
+        self._calm = None
+        engine = self._engine()
+        if (notice := self._missing() or await self._wrong_remote(engine)) is not None:
+            return _with(facts, word=SyncWord.not_initialized, notices=(*facts.notices, notice))
+        return _with(facts, trunk=await engine.fetch())
+
+    async def capture(self, facts: PersonFacts) -> PersonFacts:
+        """See `ports.Dotfiles`."""
+        engine, home = self._engine(), self._home()
+        here = await engine.snapshot()
+        seen = await home.compare()
+        notices = [*facts.notices, *_broken(seen)]
+        edited = [row for row in seen.rows if row.last in "MA" and row.next != " "]
+        if edited and self._config.auto_commit:
+            taken, left = await self._sort(engine, home, here, edited)
+            notices += left
+            if taken:
+                await home.re_add(taken)
+                here = await engine.snapshot()
+                again = await home.compare(taken)
+                notices += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
+        elif edited:
+            notices += [_kept(row.target, "auto_commit is off") for row in edited]
+        notices += [_deleted(row.target) for row in seen.rows if row.last == "D"]
+        if not seen.rows:
+            self._calm = await engine.settled(here, push=self._config.auto_push)
+        captured: tuple[str, ...] = ()
+        if self._config.auto_commit and not here.empty:
+            changes = await engine.changes(here)
+            captured = tuple(sorted(printable(change.path) for change in changes))
+            notices += [_too_big(path) for path in await engine.left_out(here)]
+        return _with(facts, captured=captured, notices=tuple(dict.fromkeys(notices)))
+
+    async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
+        """See `ports.Dotfiles`."""
+        if facts.offline or facts.word is SyncWord.fetch_failed:
+            return facts  # what was captured stays in the working copy's commit
+        engine = self._engine()
+        if not (self._config.auto_commit or self._calm or (await engine.snapshot()).empty):
+            notice = Notice(
+                what="the source directory has changes, and auto_commit is off: nothing is published or applied",
+                advice=f"cd {self._source} && jj commit",
+            )
+            return _with(facts, word=SyncWord.success_local_only, notices=(*facts.notices, notice))
+        done = self._calm or await engine.publish(message, push=self._config.auto_push)
+        parked = tuple(
+            Parked(path=printable(path), bookmark=engine.bookmark, commit=done.parked) for path in done.conflicts
+        )
+        word = facts.word
+        if word is SyncWord.success and not self._config.auto_push:
+            word = SyncWord.success_local_only
+        if word is SyncWord.success and parked:
+            word = SyncWord.conflicts_preserved
+        notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
+        return _with(facts, word=word, trunk=done.trunk, published=done.proven, parked=parked, notices=notices)
+
+    async def apply(self, facts: PersonFacts) -> PersonFacts:
+        """See `ports.Dotfiles`."""
+        if facts.offline or facts.word in (SyncWord.fetch_failed, SyncWord.push_failed, SyncWord.failed):
+            return facts  # the home stays with what it has; nothing new came, or nobody knows what
+        if self._calm is not None:
+            return facts
+        engine, home = self._engine(), self._home()
+        notices = list(facts.notices)
+        moved = await engine.move()
+        if not moved:
+            notices.append(
+                Notice(what="the source directory was edited during the sync; the next one takes the edits in")
+            )
+            return _with(facts, notices=tuple(notices))
+        seen = await home.compare()
+        notices += _broken(seen)
+        applied: tuple[str, ...] = ()
+        if seen.rows:
+            applied, left = await self._write(home, seen, drop={notice.path for notice in notices if notice.path})
+            notices += left
+        return _with(facts, applied=applied, notices=tuple(dict.fromkeys(notices)))
+
+    async def _sort(
+        self, engine: Engine, home: Home, here: WorkingCopy, edited: list[Row]
+    ) -> tuple[list[str], list[Notice]]:
+        """Choose the edited targets that can be captured; say why for each of the others."""
+        sources, records = await home.sources(), await home.records()
+        untouched = await engine.untouched(here)
+        taken, notices, forks = [], list[Notice](), dict[str, str]()
+        for row in edited:
+            source = sources.get(row.target)
+            if source is None or not is_plain_file(source):
+                notices.append(_drift(row.target, source or ""))
+            elif is_encrypted(source):
+                # Its content cannot be compared; the source is what was applied if nothing has touched it since.
+                if untouched:
+                    taken.append(row.target)
+                else:
+                    notices.append(_both_edited(row.target))
+            else:
+                origin = await _origin(engine, here, source, records.get(row.target, ""))
+                if origin is None:
+                    notices.append(_both_edited(row.target))
+                    continue
+                taken.append(row.target)
+                if origin != here.commit:
+                    forks[source] = origin
+        if forks:
+            await engine.derive(forks)
+        return taken, notices
+
+    async def _write(self, home: Home, seen: Comparison, drop: set[str]) -> tuple[tuple[str, ...], list[Notice]]:
+        """Apply what is safe; say what was left alone, unless a notice about it is in `drop` already."""
+        records = await home.records()
+        safe, left = [], list[Notice]()
+        for row in seen.rows:
+            if row.last == " " and (row.next in "AR" or row.target in records):
+                safe.append(row.target)
+            elif row.last == " ":
+                left.append(_not_ours(row.target))
+            elif row.last == "D":
+                left.append(_deleted(row.target))
+            elif row.next != " ":
+                left.append(_not_captured(row.target))
+        applied = safe
+        if safe and not await home.apply(safe):
+            again = {row.target: row for row in (await home.compare()).rows}
+            failed = [target for target in safe if target in again]
+            applied = [target for target in safe if target not in again]
+            left += [_not_written(target) for target in failed]
+        files = tuple(printable(target) for target in applied)
+        return files, [notice for notice in left if notice.path not in drop]
+
+    def _remarks(self, done: Published) -> list[Notice]:
+        remarks = []
+        if done.left_behind:
+            remarks.append(
+                Notice(
+                    what=f"the bookmark {self._config.trunk} has commits here that the working copy does not stand on; "
+                    "they are not published",
+                    advice=f"cd {self._source} && jj rebase -s @ -d {self._config.trunk}",
+                )
+            )
+        if done.rewritten:
+            remarks.append(
+                Notice(
+                    what=f"somebody rewrote {self._config.trunk} on the remote; the home follows it, "
+                    f"and what it was before is {done.rewritten[:12]}",
+                    advice=f"git -C {self._source} log -p {done.trunk[:12]}..{done.rewritten[:12]}",
+                )
+            )
+        return remarks
+
+    @property
+    def _person(self) -> Account:
+        if self._account is None:
+            self._account = Account.of(self._config.user)
+        return self._account
+
+    @property
+    def _source(self) -> str:
+        return str(Path(self._person.home) / self._config.source)
+
+    async def _wrong_remote(self, engine: Engine) -> Notice | None:
+        found = await engine.remote_url()
+        if found == self._config.repo_url:
+            return None
+        return Notice(
+            what=f"{self._source} belongs to {printable(found) or 'no remote'}, and repo_url is {self._config.repo_url}",
+            advice=f"git -C {self._source} remote set-url origin {self._config.repo_url}",
+        )
+
+    def _missing(self) -> Notice | None:
+        """What the source directory lacks to be kept in step."""
+        source = Path(self._source)
+        if not source.is_dir():
+            return Notice(what=f"{source} does not exist", advice=f"chezmoi init {self._config.repo_url}")
+        if not (source / ".git").is_dir():
+            return Notice(
+                what=f"{source} is no git repository of its own", advice=f"chezmoi init {self._config.repo_url}"
+            )
+        if not (source / ".jj").is_dir():
+            return Notice(what=f"{source} is no jj repository", advice=f"cd {source} && jj git init --colocate")
+        return None
+
+    def _engine(self) -> Engine:
+        return Engine(
+            self._processes,
+            self._source,
+            self._person,
+            trunk=self._config.trunk,
+            host=self._host,
+            same_file=same_target,
+        )
+
+    def _home(self) -> Home:
+        return Home(self._processes, self._person, self._source)
+
+
+async def _origin(engine: Engine, here: WorkingCopy, source: str, record: str) -> str | None:
+    """The commit whose version of a source the home's edit was made on; None if it is unknown or not to be passed over.
+
+    Args:
+        engine: has the versions.
+        here: the working copy.
+        source: the path in the repository.
+        record: the SHA-256 of what chezmoi last wrote to the target.
+
+    """
+    trees = engine.trees
+    now = (await trees.entries(here.commit, (source,))).get(source)
+    if now is None or not record:
+        return None
+    if hashlib.sha256(await trees.content(now.blob)).hexdigest() == record:
+        return here.commit
+    versions = await trees.versions(source, await engine.tips(here))
+    if now.blob not in {blob for commit, blob in versions if commit != here.commit}:
+        return None  # the source was edited as well, and re-add would write over that
+    for commit, blob in versions:
+        if hashlib.sha256(await trees.content(blob)).hexdigest() == record:
+            return commit
+    return None
+
+
+def _with(facts: PersonFacts, **changes: object) -> PersonFacts:
+    return msgspec.structs.replace(facts, **changes)
+
+
+def _broken(seen: Comparison) -> list[Notice]:
+    if not seen.broken:
+        return []
+    return [
+        Notice(
+            what=f"a template cannot be rendered; templates are left out: {printable(seen.broken)}",
+            advice="chezmoi diff",
+        )
+    ]
+
+
+def _drift(target: str, source: str) -> Notice:
+    if is_template(source):
+        what, advice = "was edited, and comes from a template: the edit is kept and not captured", "chezmoi edit"
+    else:
+        what, advice = "was changed, and is no plain file to chezmoi: it is kept and not captured", "chezmoi diff"
+    return Notice(what=f"{printable(target)} {what}", path=printable(target), advice=f"{advice} ~/{printable(target)}")
+
+
+def _both_edited(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was edited, and it is not known on which version: both it and its source are kept",
+        path=printable(target),
+        advice=f"chezmoi merge ~/{printable(target)}",
+    )
+
+
+def _not_captured(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was edited during the sync: it is kept, and the next sync captures it",
+        path=printable(target),
+        advice="gitopsctl sync",
+    )
+
+
+def _not_written(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} could not be written, or was edited at that moment: it is left as it is",
+        path=printable(target),
+        advice=f"chezmoi apply ~/{printable(target)}",
+    )
+
+
+def _not_ours(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was there before chezmoi managed it, and differs: it is left as it is",
+        path=printable(target),
+        advice=f"chezmoi add ~/{printable(target)}  # keeps yours; chezmoi apply --force takes the repository's",
+    )
+
+
+def _kept(target: str, why: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} is kept as it is: {why}",
+        path=printable(target),
+        advice=f"chezmoi diff ~/{printable(target)}",
+    )
+
+
+def _deleted(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was deleted in the home: it is neither captured nor written again",
+        path=printable(target),
+        advice=f"chezmoi forget ~/{printable(target)}  # or chezmoi apply it to have it back",
+    )
+
+
+def _too_big(path: str) -> Notice:
+    return Notice(
+        what=f"{printable(path)} in the source directory is over {NEW_FILE_LIMIT // 1024 // 1024} MiB: not captured",
+        path=printable(path),
+        advice="jj file track --include-ignored, or keep it out with .gitignore",
+    )

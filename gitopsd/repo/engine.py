@@ -1,0 +1,493 @@
+"""One repository that many hosts share: what this host changed is merged, published or parked, and never lost.
+
+Knows nothing of homes and chezmoi. The working copy is jj's; the merge is computed in git's object store (`trees`,
+`reconcile`), where a crash leaves nothing but objects that nobody refers to; then everything is pushed in one atomic
+push, read back, and written down in one transaction of refs; last the working copy moves, with jj.
+
+How a merge finds what an edit was made on:
+
+- The working copy stands on a commit, and the newest trunk commit below it is the fork of all its edits.
+- Except for parked paths: their fork is where the parked change leaves the trunk. It stands on this host's bookmark
+  `gitopsd/<host>` as a commit on an *old* trunk commit, and never becomes an ancestor of the trunk unless a person
+  merges it: then, and only then, it is resolved.
+- Except for paths whose fork the caller named (`derive`), since it knew better.
+
+While something is parked the working copy stands on a commit of its own, the trunk with our version put over it
+(the local bookmark `gitopsd-home` makes jj see it). What is committed on top of that is taken over file by file.
+
+Commands of a sync with nothing to do: `git ls-remote`, `git for-each-ref` twice, `jj log` (and the caller's own).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from gitopsd.errors import Cause, Failed, GitopsdError, Transient
+from gitopsd.repo import memory as remembered
+from gitopsd.repo.memory import Memory
+from gitopsd.repo.reconcile import Reconciled, reconcile
+from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
+from gitopsd.tools.git import NETWORK, Git
+from gitopsd.tools.jj import Jj, WorkingCopy
+from gitopsd.tools.process import Account, Processes
+
+_REMOTE = "origin"
+_TRACKING = f"refs/remotes/{_REMOTE}/"
+_HEADS = "refs/heads/"
+_HOME = "refs/heads/gitopsd-home"
+_REFS = f"%(refname)%00%(objectname)%00%(HEAD)%00%(if:equals={remembered.REF})%(refname)%(then)%(contents)%(end)%00"
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the refs of this repository are.
+
+    Args:
+        remote: the remote's branches as last seen, by short name.
+        local: the local branches, by short name.
+        checked_out: the commit of the local branch that git's HEAD is attached to; empty if it is detached.
+        memory: what the last sync left.
+
+    """
+
+    remote: dict[str, str]
+    local: dict[str, str]
+    checked_out: str
+    memory: Memory
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """Our side of a merge.
+
+    Args:
+        base: the newest trunk commit below the working copy; empty if there is none.
+        fork: the tree that our edits come from.
+        ours: our tree.
+        forks: the commits that single paths come from instead of `base`.
+        old_parked: the paths of the parked change that is still open.
+        below: the commits that the person made and nobody published, to go below ours; empty to leave them out.
+        rewritten: the trunk does not contain any more what it did.
+
+    """
+
+    base: str
+    fork: str
+    ours: str
+    forks: dict[str, str]
+    old_parked: frozenset[str] = frozenset()
+    below: tuple[str, ...] = ()
+    rewritten: bool = False
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merge decided; all its objects exist.
+
+    Args:
+        trunk: the trunk's next commit.
+        parked: this host's bookmark, or empty to clear it.
+        head: the commit that the working copy belongs on.
+        ours: the tree that went into it.
+        forks: of the parked paths.
+
+    """
+
+    trunk: str
+    parked: str
+    head: str
+    ours: str
+    forks: dict[str, str]
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """How publishing ended.
+
+    Args:
+        trunk: the trunk, as merged; empty if there is none yet.
+        parked: the commit on this host's bookmark; empty if nothing is parked.
+        conflicts: the parked paths.
+        proven: the remote was read back and has it all.
+        left_behind: the local trunk bookmark has commits that the working copy does not stand on.
+        rewritten: the trunk as it was before somebody rewrote it; empty if nobody did.
+
+    """
+
+    trunk: str
+    parked: str
+    conflicts: tuple[str, ...]
+    proven: bool
+    left_behind: bool = False
+    rewritten: str = ""
+
+
+class Engine:
+    """Merges and publishes one colocated jj repository.
+
+    Args:
+        processes: starts the programs.
+        directory: the working copy.
+        account: the person whose repository it is; everything runs as them.
+        trunk: the branch that all hosts share.
+        host: names the bookmark that only this host writes.
+        same_file: see `reconcile`.
+
+    """
+
+    def __init__(
+        self,
+        processes: Processes,
+        directory: str,
+        account: Account,
+        *,
+        trunk: str,
+        host: str,
+        same_file: Callable[[str], str],
+    ) -> None:
+        self._git = Git(processes, directory, account)
+        self._jj = Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
+        self.trees = Trees(self._git, directory, account, host)
+        self._trunk = trunk
+        self.bookmark = f"gitopsd/{host}"
+        self._same_file = same_file
+
+    async def remote_url(self) -> str:
+        """Where the remote is; empty if there is none."""
+        arguments = ("config", "--get", f"remote.{_REMOTE}.url")
+        return (await self._git.run("cannot read the remote", *arguments, fine=(0, 1))).stdout.strip()
+
+    async def fetch(self) -> str:
+        """Learn what the remote has; returns the trunk's commit, empty if there is none. Moves nothing.
+
+        Raises:
+            Transient: the remote cannot be reached.
+
+        """
+        heads = await self._git.ls_remote_refs(_REMOTE, f"{_HEADS}*")
+        remote = {name.removeprefix(_HEADS): commit for name, commit in heads.items()}
+        if remote != (await self._standing()).remote:
+            await self._git.fetch(_REMOTE, f"+{_HEADS}*:{_TRACKING}*", prune=True)
+            remote = (await self._standing()).remote
+        return remote.get(self._trunk, "")
+
+    async def snapshot(self) -> WorkingCopy:
+        """Put what is in the working copy's files into its commit."""
+        return await self._jj.working_copy()
+
+    async def changes(self, here: WorkingCopy) -> tuple[Change, ...]:
+        """What the working-copy commit changes."""
+        return await self.trees.changes(here.parents[0] if here.parents else EMPTY_TREE, here.commit)
+
+    async def left_out(self, here: WorkingCopy) -> tuple[str, ...]:
+        """Files of the working copy that jj did not take in, since they are too big; ignored ones are not among them."""
+        arguments = ("ls-files", "--others", "--exclude-standard", "-z")
+        others = (await self._git.run("cannot list new files", *arguments)).stdout.split("\0")
+        new = {path for path in others if path}
+        return tuple(sorted(new - (await self.trees.entries(here.commit, new)).keys()))
+
+    async def untouched(self, here: WorkingCopy) -> bool:
+        """Whether the working copy is what the last sync left, and nothing was changed in it since."""
+        return here.empty and here.parents == ((await self._standing()).memory.head,)
+
+    async def derive(self, forks: Mapping[str, str]) -> None:
+        """Name the commits whose version of these paths the next edit of them comes from.
+
+        Call it before the edit is written to the working copy. Kept until the working copy has moved on.
+        """
+        memory = (await self._standing()).memory
+        await self._remember(msgspec.structs.replace(memory, forks={**memory.forks, **remembered.encode_paths(forks)}))
+
+    async def tips(self, here: WorkingCopy) -> tuple[str, ...]:
+        """The commits in whose histories the versions of a file are found."""
+        trunk = (await self._standing()).remote.get(self._trunk, "")
+        return (here.commit, *filter(None, (trunk,)))
+
+    async def settled(self, here: WorkingCopy, *, push: bool) -> Published | None:
+        """What the last sync published, if neither the remote nor the working copy has anything new; else None."""
+        return self._settled(await self._standing(), here, push=push)
+
+    async def publish(self, message: str, *, push: bool) -> Published:
+        """Merge with the trunk as last fetched, push what merged and park the rest, and read the remote back.
+
+        Repeatable: what the remote has already is not pushed again.
+
+        Args:
+            message: of the commit, where the person gave none.
+            push: publish; else merge only here.
+
+        Raises:
+            Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
+            Failed: a person is resolving a conflict in the working copy, or the remote lies.
+
+        """
+        standing = await self._standing()
+        here = await self._jj.working_copy()
+        if here.conflict:
+            raise Failed(
+                "a conflict is being resolved in the working copy",
+                meaning="nothing is published before it is resolved; all of it stays where it is",
+                advice="jj resolve --list",
+            )
+        if settled := self._settled(standing, here, push=push):
+            return settled
+        trunk = standing.remote.get(self._trunk, "")
+        if not trunk and here.empty and not here.parents:
+            return Published(trunk="", parked="", conflicts=(), proven=True)
+        line = await self._line(standing, here)
+        plan = await self._plan(standing, line, here.description.strip() or message)
+        if push:
+            await self._push(standing, plan)
+        left_behind = await self._settle(standing, plan, pushed=push)
+        found = _published(plan.trunk, plan.parked, plan.forks, proven=push)
+        rewritten = standing.memory.trunk if line.rewritten else ""
+        return msgspec.structs.replace(found, left_behind=left_behind, rewritten=rewritten)
+
+    async def move(self) -> bool:
+        """Put the working copy where the last merge wants it; False if it was edited meanwhile and stays.
+
+        Repeatable. What is in the working copy is in its commit before a file is written, and that commit is hidden
+        only if all of it went into the merge.
+        """
+        standing = await self._standing()
+        memory = standing.memory
+        if not memory.head:
+            return True
+        here = await self._jj.working_copy()
+        if here.parents != (memory.head,):
+            if await self.trees.tree(here.commit) != memory.ours:
+                return False
+            operation = await self._jj.operation()
+            try:
+                moved = await self._move(here, memory)
+            except GitopsdError:
+                await self._jj.restore(operation)
+                raise
+            if not moved:
+                return False
+        parked = {path: commit for path, commit in memory.forks.items() if path in memory.conflicts}
+        idle = {_HOME: ""} if "gitopsd-home" in standing.local and memory.pushed and not memory.synthetic else {}
+        if parked != memory.forks or idle:
+            await self._remember(msgspec.structs.replace(memory, forks=parked), idle)
+        return True
+
+    async def _move(self, here: WorkingCopy, memory: Memory) -> bool:
+        await self._jj.new(memory.head)
+        # `jj new` took a snapshot of its own: an edit of the last moment is in the commit that was left.
+        left = await self._jj.change(here.change)
+        if left is None:
+            return True
+        if await self.trees.tree(left.commit) != memory.ours:
+            await self._jj.edit(here.change)
+            return False
+        await self._jj.abandon(here.change)
+        return True
+
+    async def _standing(self) -> Standing:
+        arguments = ("for-each-ref", f"--format={_REFS}", _TRACKING, _HEADS, remembered.REF)
+        fields = (await self._git.run("cannot read the refs", *arguments)).stdout.split("\0")
+        remote, local, checked_out, memory = {}, {}, "", Memory()
+        for name, commit, head, content in zip(fields[0::4], fields[1::4], fields[2::4], fields[3::4], strict=False):
+            match name.strip():
+                case remembered.REF:
+                    memory = remembered.decode(content)
+                case ref if ref.startswith(_TRACKING):
+                    remote[ref.removeprefix(_TRACKING)] = commit
+                case ref:
+                    local[ref.removeprefix(_HEADS)] = commit
+                    checked_out = commit if head == "*" else checked_out
+        remote.pop("HEAD", None)  # what `git clone` notes as the remote's default branch
+        return Standing(remote=remote, local=local, checked_out=checked_out, memory=memory)
+
+    def _settled(self, standing: Standing, here: WorkingCopy, *, push: bool) -> Published | None:
+        memory = standing.memory
+        if not (
+            memory.head
+            and here.empty
+            and here.parents == (memory.head,)
+            and memory.trunk == standing.remote.get(self._trunk, "")
+            and memory.parked == standing.remote.get(self.bookmark, "")
+            and memory.forks.keys() <= set(memory.conflicts)
+            and memory.pushed == push
+        ):
+            return None
+        return _published(memory.trunk, memory.parked, memory.conflict_paths(), proven=push)
+
+    async def _line(self, standing: Standing, here: WorkingCopy) -> Line:
+        """Find this host's side: what we have, and what it comes from."""
+        trunk, memory = standing.remote.get(self._trunk, ""), standing.memory
+        base = (await self.trees.merge_base(trunk, here.commit) or "") if trunk else ""
+        rewritten = await self._rewritten(standing)
+        if rewritten and await self._git.is_ancestor(memory.trunk, here.commit):
+            base = memory.trunk  # what was taken out of the trunk is no edit of ours, to be put in again
+        base_tree = await self.trees.tree(base) if base else EMPTY_TREE
+        ours = await self.trees.tree(here.commit)
+        at_home = bool(memory.head) and await self._git.is_ancestor(memory.head, here.commit)
+        forks, open_paths = memory.fork_commits(), frozenset[str]()
+        if parked := standing.remote.get(self.bookmark, ""):
+            origin = (await self.trees.merge_base(trunk, parked) or "") if trunk else ""
+            if origin == parked:
+                # The trunk has taken it in: whatever it made of it is the answer.
+                forks |= dict.fromkeys(memory.conflict_paths(), parked)
+            else:
+                changes = await self.trees.changes(origin or EMPTY_TREE, parked)
+                open_paths = frozenset(path for change in changes for path in (change.path, change.origin))
+                forks = dict.fromkeys(open_paths, origin) | forks
+                if not at_home:
+                    ours = await self._put_back(ours, base_tree, parked, open_paths)
+        fork = base_tree
+        for commit in set(forks.values()):
+            paths = [path for path, origin in forks.items() if origin == commit]
+            entries = await self.trees.entries(commit or EMPTY_TREE, paths)
+            fork = await self.trees.replace(fork, {path: entries.get(path) for path in paths})
+        flat = rewritten or (at_home and memory.synthetic)
+        return Line(
+            base=base,
+            fork=fork,
+            ours=ours,
+            forks=forks,
+            old_parked=open_paths,
+            below=() if flat else await self._below(base, here),
+            rewritten=rewritten,
+        )
+
+    async def _rewritten(self, standing: Standing) -> bool:
+        """Whether the trunk does not contain any more what it contained at the last sync."""
+        trunk, before = standing.remote.get(self._trunk, ""), standing.memory.trunk
+        return bool(trunk and before) and not await self._git.is_ancestor(before, trunk)
+
+    async def _put_back(self, ours: str, base_tree: str, parked: str, paths: frozenset[str]) -> str:
+        """Our tree with the parked versions: the working copy left them behind (a fresh clone; a person's `jj new`)."""
+        now, then = await self.trees.entries(ours, paths), await self.trees.entries(base_tree, paths)
+        own = await self.trees.entries(parked, paths)
+        return await self.trees.replace(ours, {p: own.get(p) for p in paths if now.get(p) == then.get(p)})
+
+    async def _below(self, base: str, here: WorkingCopy) -> tuple[str, ...]:
+        """The person's own commits between the trunk and the working copy, if they can be published as they are."""
+        if here.parents in ((base,), ()):
+            return ()
+        revset = f"::{here.commit} ~ ::{base}" if base else f"::{here.commit}"
+        return () if await self._jj.any_conflict(revset) else here.parents
+
+    async def _plan(self, standing: Standing, line: Line, message: str) -> Plan:
+        trunk = standing.remote.get(self._trunk, "")
+        theirs = await self.trees.tree(trunk) if trunk else EMPTY_TREE
+        merged = await reconcile(self.trees, fork=line.fork, theirs=theirs, ours=line.ours, same_file=self._same_file)
+        new_trunk = trunk
+        if merged.trunk != theirs or not trunk:
+            new_trunk = await self._next_trunk(trunk, merged, line, message)
+        forks = {path: line.forks.get(path, line.base) for path in merged.conflicts}
+        parked = await self._next_parked(standing, merged, line, message) if merged.conflicts else ""
+        head = new_trunk
+        if merged.home != merged.trunk:
+            note = f"what {self.bookmark.removeprefix('gitopsd/')} holds while a change of it is parked\n"
+            head = await self.trees.commit(merged.home, (new_trunk, parked), note)
+        return Plan(trunk=new_trunk, parked=parked, head=head, ours=line.ours, forks=forks)
+
+    async def _next_trunk(self, trunk: str, merged: Reconciled, line: Line, message: str) -> str:
+        # A commit of ours may be an ancestor of the trunk only if all of it is in the trunk: else the next merge, by
+        # whomever, would take the missing part for something that was removed on purpose.
+        below = () if merged.conflicts else line.below
+        if not below:
+            return await self.trees.commit(merged.trunk, (trunk,) if trunk else (), message)
+        ahead = trunk == line.base
+        if ahead and len(below) == 1 and await self.trees.tree(below[0]) == merged.trunk:
+            return below[0]
+        return await self.trees.commit(merged.trunk, below if ahead else (trunk, *below), message)
+
+    async def _next_parked(self, standing: Standing, merged: Reconciled, line: Line, message: str) -> str:
+        """The commit for this host's bookmark: the conflicting edits, on a trunk commit that is older than them all."""
+        paths = merged.conflicts
+        origin = line.base
+        for commit in {line.forks[path] for path in paths if path in line.forks}:
+            origin = (await self.trees.merge_base(origin, commit) or "") if origin and commit else ""
+        own = await self.trees.entries(line.ours, paths)
+        tree = await self.trees.replace(
+            await self.trees.tree(origin) if origin else EMPTY_TREE, {path: own.get(path) for path in paths}
+        )
+        before = standing.remote.get(self.bookmark, "")
+        grows = bool(line.old_parked) and line.old_parked <= paths
+        if grows and await self.trees.tree(before) == tree:
+            return before
+        listed = "\n".join(sorted(path.encode(errors="replace").decode() for path in paths))
+        text = f"{message}\n\nParked: conflicts with {self._trunk} in\n{listed}\n"
+        parent = before if grows else origin
+        return await self.trees.commit(tree, (parent,) if parent else (), text)
+
+    async def _push(self, standing: Standing, plan: Plan) -> None:
+        """Push trunk and bookmark together or not at all, and prove it."""
+        wanted = {self._trunk: plan.trunk, self.bookmark: plan.parked}
+        old = {name: standing.remote.get(name, "") for name in wanted}
+        changed = [name for name in wanted if wanted[name] != old[name]]
+        if not changed:
+            return
+        # The trunk is not forced. The bookmark is: only this host writes it, and the lease proves even that.
+        force = [f"--force-with-lease={_HEADS}{self.bookmark}:{old[self.bookmark]}"] if self.bookmark in changed else []
+        refspecs = [f"{wanted[name]}:{_HEADS}{name}" for name in changed]
+        try:
+            await self._git.run(
+                *("cannot push", "push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags", *force),
+                *("--", _REMOTE, *refspecs),
+                timeout=NETWORK,
+            )
+            await self._prove(wanted, old)
+        except Transient as error:
+            if error.cause is Cause.remote_moved:
+                await self.fetch()
+            raise
+
+    async def _prove(self, wanted: Mapping[str, str], old: Mapping[str, str]) -> None:
+        heads = await self._git.ls_remote_refs(_REMOTE, *(f"{_HEADS}{name}" for name in wanted))
+        found = {name: heads.get(f"{_HEADS}{name}", "") for name in wanted}
+        if found == wanted:
+            return
+        if found == old:
+            raise Failed(
+                f"the push to {_REMOTE} ended well, and yet the remote has nothing of it",
+                meaning="everything is committed on this host; the next sync pushes it again",
+                advice=f"git ls-remote {_REMOTE}",
+            )
+        raise Transient(f"{_REMOTE} moved while it was read back", cause=Cause.remote_moved)
+
+    async def _settle(self, standing: Standing, plan: Plan, *, pushed: bool) -> bool:
+        """Write down what was decided, in one transaction; returns whether the local trunk was left behind."""
+        first = not standing.memory.head
+        # jj can only go to a commit that a branch leads to.
+        updates = {_HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
+        if pushed:
+            updates |= {f"{_TRACKING}{self._trunk}": plan.trunk, f"{_TRACKING}{self.bookmark}": plan.parked}
+        local = standing.local.get(self._trunk, "")
+        left_behind = bool(local) and not await self._git.is_ancestor(local, plan.trunk)
+        if plan.trunk and not left_behind:
+            if standing.checked_out:
+                # jj takes a HEAD that moved for a checkout by git, and the old files for edits made since. It detaches
+                # HEAD itself, but only once it moves the working copy.
+                detach = f"option no-deref\nupdate HEAD {standing.checked_out}\n"
+                await self._git.run("cannot detach HEAD", "update-ref", "--stdin", stdin=detach.encode())
+            updates[f"{_HEADS}{self._trunk}"] = plan.trunk
+        kept = {path: commit for path, commit in standing.memory.fork_commits().items() if path not in plan.forks}
+        memory = Memory(
+            head=plan.head,
+            trunk=plan.trunk if pushed else standing.remote.get(self._trunk, ""),
+            parked=plan.parked if pushed else standing.remote.get(self.bookmark, ""),
+            ours=plan.ours,
+            pushed=pushed,
+            synthetic=plan.head != plan.trunk,
+            # Forks that are settled are dropped once the working copy has moved off the edits that they are about.
+            forks=remembered.encode_paths({**kept, **plan.forks}),
+            conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
+        )
+        await self._remember(memory, updates)
+        if first and plan.trunk and pushed:
+            await self._jj.track(self._trunk, _REMOTE)
+        return left_behind
+
+    async def _remember(self, memory: Memory, updates: Mapping[str, str] | None = None) -> None:
+        """Move refs together with the memory; an empty commit takes the ref away."""
+        parents = [memory.head] if memory.head else []  # keeps it from being collected
+        note = await self.trees.commit(EMPTY_TREE, parents, memory.encode())
+        refs = {**(updates or {}), remembered.REF: note}
+        lines = [f"update {ref} {commit or '0' * 40}" for ref, commit in refs.items()]
+        await self._git.run(
+            "cannot write refs", "update-ref", "--stdin", stdin="".join(f"{line}\n" for line in lines).encode()
+        )
+
+
+def _published(trunk: str, parked: str, conflicts: Iterable[str], *, proven: bool) -> Published:
+    return Published(trunk=trunk, parked=parked, conflicts=tuple(sorted(conflicts)), proven=proven)

@@ -1,0 +1,99 @@
+"""Merge what one host changed with the trunk, file by file: what conflicts is set aside, the rest goes on."""
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from gitopsd.repo.trees import Change, Trees
+
+
+class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
+    """The two trees that come out of a merge.
+
+    Args:
+        trunk: the trunk with everything of ours that merges, and nothing of what conflicts.
+        home: the same, with our own version of each path that conflicts.
+        conflicts: those paths.
+
+    """
+
+    trunk: str
+    home: str
+    conflicts: frozenset[str]
+
+
+async def reconcile(trees: Trees, *, fork: str, theirs: str, ours: str, same_file: Callable[[str], str]) -> Reconciled:
+    """Merge two trees that come from `fork`.
+
+    A path that conflicts is taken out of ours (with the other name of a renamed file) and the rest is merged again,
+    until nothing conflicts: so one conflict never holds back another file, and half of a rename never travels alone.
+
+    Args:
+        trees: where the trees are.
+        fork: what both come from, as a tree.
+        theirs: the trunk's tree.
+        ours: this host's tree.
+        same_file: two paths for which it returns the same are names of one file, and must not both exist.
+
+    """
+    edits = await trees.changes(fork, ours)
+    groups = _Groups(edits, same_file)
+    parked: frozenset[str] = frozenset()
+    kept = ours
+    while True:
+        merge = await trees.merge(fork, kept, theirs)
+        conflicts = merge.conflicts or await _clashes(trees, merge.tree, edits, parked, same_file)
+        if not conflicts:
+            break
+        if not parked:
+            groups.add(await trees.changes(fork, theirs))
+        # A conflict may be named after a path that neither side has (`name~side`): then all our edits step back.
+        parked = groups.grow(parked, conflicts) or parked | groups.edited
+        original = await trees.entries(fork, parked)
+        kept = await trees.replace(ours, {path: original.get(path) for path in parked})
+    own = await trees.entries(ours, parked)
+    home = await trees.replace(merge.tree, {path: own.get(path) for path in parked})
+    return Reconciled(trunk=merge.tree, home=home, conflicts=parked)
+
+
+class _Groups:
+    """Which paths must travel together."""
+
+    def __init__(self, edits: Iterable[Change], same_file: Callable[[str], str]) -> None:
+        self.edited = frozenset(path for edit in edits for path in (edit.path, edit.origin))
+        self._same_file = same_file
+        self._pairs: list[frozenset[str]] = []
+        self._known: set[str] = set()
+        self.add(edits)
+
+    def add(self, changes: Iterable[Change]) -> None:
+        """Take in one side's changes."""
+        for change in changes:
+            self._pairs.append(frozenset((change.path, change.origin)))
+            self._known |= {change.path, change.origin}
+
+    def grow(self, parked: frozenset[str], conflicts: frozenset[str]) -> frozenset[str] | None:
+        """The parked paths with those in conflict and all that belongs to them; None if no edit of ours is among it."""
+        grown = parked | (conflicts & self._known)
+        while True:
+            files = {self._same_file(path) for path in grown}
+            more = grown.union(*(pair for pair in self._pairs if pair & grown))
+            more |= {path for path in self._known if self._same_file(path) in files}
+            if more == grown:
+                break
+            grown = more
+        return grown if (grown - parked) & self.edited else None
+
+
+async def _clashes(
+    trees: Trees, tree: str, edits: Iterable[Change], parked: frozenset[str], same_file: Callable[[str], str]
+) -> frozenset[str]:
+    """Paths of ours that merged cleanly, and yet are a second name of a file that the tree has already."""
+    added = {edit.path for edit in edits if edit.status in "ARC"} - parked
+    if not added:
+        return frozenset()
+    names: dict[str, set[str]] = {}
+    for path in await trees.paths(tree):
+        names.setdefault(same_file(path), set()).add(path)
+    doubled = (names.get(same_file(path), set()) for path in added)
+    return frozenset(path for paths in doubled if len(paths) > 1 for path in paths)

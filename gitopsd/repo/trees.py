@@ -1,0 +1,179 @@
+"""git's object store: trees are compared, merged and edited without a working copy, an index or a ref.
+
+Nothing here can be lost or half done: objects are only ever added, and nothing points to them until the engine says
+so in one transaction of refs.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from gitopsd.tools.git import Git
+from gitopsd.tools.process import Account
+
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without having it stored
+_IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>.*)> \d+ [+-]\d{4}")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One file of a tree.
+
+    Args:
+        mode: git's, in octal digits.
+        blob: the object that holds its content.
+
+    """
+
+    mode: str
+    blob: str
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One difference between two trees.
+
+    Args:
+        status: git's letter: A, D, M, T, R or C.
+        path: where it is in the second tree (or was, if deleted).
+        origin: the path that it was renamed from; else the same as `path`.
+
+    """
+
+    status: str
+    path: str
+    origin: str
+
+
+class Merge(msgspec.Struct, frozen=True, kw_only=True):
+    """What `git merge-tree` made of three trees.
+
+    Args:
+        tree: the result; of no use if there are conflicts.
+        conflicts: the paths that could not be merged.
+
+    """
+
+    tree: str
+    conflicts: frozenset[str]
+
+
+class Trees:
+    """Reads and writes objects in one repository.
+
+    Args:
+        git: runs in it.
+        directory: its work tree.
+        account: whose it is.
+        host: named in a commit of a person who told git no name.
+
+    """
+
+    def __init__(self, git: Git, directory: str, account: Account, host: str) -> None:
+        self._git = git
+        self._index = f"{directory}/.git/gitopsd-index"
+        self._account = account
+        self._host = host
+
+    async def tree(self, commit: str) -> str:
+        """The tree of a commit."""
+        result = await self._git.run("cannot read a commit", "rev-parse", "--verify", f"{commit}^{{tree}}")
+        return result.stdout.strip()
+
+    async def merge_base(self, one: str, other: str) -> str | None:
+        """The newest commit that both contain; None if their histories are unrelated."""
+        result = await self._git.run("cannot compare two commits", "merge-base", one, other, fine=(0, 1))
+        return result.stdout.strip() or None
+
+    async def changes(self, old: str, new: str) -> tuple[Change, ...]:
+        """The differences between two trees or commits, renames found."""
+        arguments = ("diff-tree", "-r", "-M", "-z", "--name-status", "--no-commit-id", old, new)
+        fields = iter((await self._git.run("cannot compare two trees", *arguments)).stdout.split("\0"))
+        found = []
+        for status in fields:
+            if not status:
+                break
+            origin = next(fields)
+            path = next(fields) if status[0] in "RC" else origin
+            found.append(Change(status=status[0], path=path, origin=origin))
+        return tuple(found)
+
+    async def entries(self, treeish: str, paths: Collection[str]) -> dict[str, Entry]:
+        """The files that a tree or commit has at these paths; those it does not have are left out."""
+        if not paths:
+            return {}
+        arguments = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", treeish, "--", *sorted(paths))
+        lines = (await self._git.run("cannot read a tree", *arguments)).stdout.split("\0")
+        found = {}
+        for line in filter(None, lines):
+            meta, _, path = line.partition("\t")
+            mode, _, blob = meta.split(" ")
+            if path in paths:
+                found[path] = Entry(mode, blob)
+        return found
+
+    async def paths(self, treeish: str) -> tuple[str, ...]:
+        """All files of a tree or commit."""
+        result = await self._git.run("cannot read a tree", "ls-tree", "-r", "-z", "--name-only", "--full-tree", treeish)
+        return tuple(filter(None, result.stdout.split("\0")))
+
+    async def content(self, blob: str) -> bytes:
+        """What a blob holds."""
+        result = await self._git.run("cannot read a file of a commit", "cat-file", "blob", blob)
+        return result.stdout.encode(errors="surrogateescape")
+
+    async def versions(self, path: str, commits: Sequence[str], limit: int = 100) -> tuple[tuple[str, str], ...]:
+        """The versions that a path had in the histories of `commits`, newest first, as pairs of commit and blob."""
+        arguments = ("--literal-pathspecs", "rev-list", f"--max-count={limit}", *commits, "--", path)
+        revisions = (await self._git.run("cannot read a file's history", *arguments)).stdout.split()
+        trees = [(revision, await self.entries(revision, (path,))) for revision in revisions]
+        return tuple((revision, entries[path].blob) for revision, entries in trees if path in entries)
+
+    async def merge(self, base: str, ours: str, theirs: str) -> Merge:
+        """Merge two trees that both come from `base`. Renames are followed, so a changed mode merges with an edit."""
+        result = await self._git.run(
+            "cannot merge",
+            # A guess that a whole directory was renamed would move another host's new files.
+            *("-c", "merge.directoryRenames=false", "-c", "merge.renames=true"),
+            *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", f"--merge-base={base}"),
+            *(theirs, ours),
+            fine=(0, 1),
+        )
+        tree, *conflicts = result.stdout.split("\0")
+        return Merge(tree=tree, conflicts=frozenset(filter(None, conflicts)) if result.status == 1 else frozenset())
+
+    async def replace(self, tree: str, entries: Mapping[str, Entry | None]) -> str:
+        """The tree with these files put in place, or taken out where the entry is None."""
+        if not entries:
+            return tree
+        gone = [f"0 {'0' * 40}\t{path}\0" for path in entries]
+        put = [f"{entry.mode} {entry.blob}\t{path}\0" for path, entry in entries.items() if entry is not None]
+        env = {"GIT_INDEX_FILE": self._index}
+        await self._git.run("cannot edit a tree", "read-tree", tree, env=env)
+        # Taken out first: a file may stand where a directory was.
+        lines = "".join(gone + put).encode(errors="surrogateescape")
+        await self._git.run("cannot edit a tree", "update-index", "-z", "--index-info", stdin=lines, env=env)
+        return (await self._git.run("cannot edit a tree", "write-tree", env=env)).stdout.strip()
+
+    async def commit(self, tree: str, parents: Iterable[str], message: str) -> str:
+        """Make a commit in the person's name; nothing points to it yet."""
+        chain = [option for parent in parents for option in ("-p", parent)]
+        result = await self._git.run(
+            *("cannot commit", "commit-tree", *chain, tree),
+            stdin=message.encode(errors="replace"),
+            env=await self._identity(),
+        )
+        return result.stdout.strip()
+
+    async def _identity(self) -> dict[str, str]:
+        """The environment that names an author if git knows none."""
+        result = await self._git.run(
+            *("cannot read who commits", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"), fine=(0, 128)
+        )
+        if (found := _IDENTITY.match(result.stdout)) and found["name"] and found["email"]:
+            return {}
+        email = f"{self._account.name}@{self._host}"
+        return {
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in (("NAME", self._account.name), ("EMAIL", email))
+        }

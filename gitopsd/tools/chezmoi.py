@@ -1,0 +1,242 @@
+"""chezmoi: the home of one person, compared with and written from their source directory, run as that person.
+
+Facts that the guards rest on, checked with chezmoi 2.73:
+
+- chezmoi records for each target the SHA-256 of what it last wrote or re-added (`chezmoi state dump`), right after it
+  did so. That record says what an edit of the target was made on; nothing else can, and nothing else is needed.
+- A target that differs from its record is never overwritten with `--error-on-conflict`, nor one without a record
+  with `--less-interactive` (a plain `apply` overwrites the latter, twpayne/chezmoi#1551). Other targets go on with
+  `--keep-going`; each one left alone makes the exit status 1.
+- One template that cannot be rendered ends `status` without any output.
+- `run_` scripts are run by `apply`, as the person. Externals are left to the person: they need the network.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from gitopsd.errors import Failed
+from gitopsd.tools.git import foreign_error
+from gitopsd.tools.process import Account, Processes, Result
+
+T = TypeVar("T")
+
+_TIMEOUT = 300.0  # seconds; a script or a password manager may take its time
+_BATCH = 400  # targets on one command line
+_ROW = re.compile(r"[ ADMR][ ADMR] ")
+_NO_PLAIN_FILE = ("create_", "modify_", "remove_", "run_", "symlink_")  # re-add would change what they mean
+_ATTRIBUTES = re.compile(
+    r"(?:(?:after|before|create|empty|encrypted|exact|executable|external|modify|once|onchange|private|readonly|remove"
+    r"|run|symlink)_)*"
+)
+_SUFFIXES = (".literal", ".age", ".asc", ".tmpl")
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of `chezmoi status`.
+
+    Args:
+        target: relative to the home.
+        last: how it differs from what chezmoi last wrote: space, A, D or M.
+        next: what `apply` would do with it: space, A, D, M or R.
+
+    """
+
+    target: str
+    last: str
+    next: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The home compared with the source directory.
+
+    Args:
+        rows: the targets that differ.
+        broken: why templates could not be rendered; then they are not among the rows.
+
+    """
+
+    rows: tuple[Row, ...]
+    broken: str = ""
+
+
+class _Paths(msgspec.Struct, frozen=True, rename="camel"):
+    source_absolute: str
+
+
+class _Record(msgspec.Struct, frozen=True):
+    type: str = ""
+    sha256: str = msgspec.field(default="", name="contentsSHA256")
+
+
+class _Records(msgspec.Struct, frozen=True, rename="camel"):
+    entry_state: dict[str, _Record] = {}
+
+
+class Home:
+    """One person's home under chezmoi.
+
+    Args:
+        processes: starts chezmoi.
+        account: the person.
+        source: the source directory, absolute.
+
+    """
+
+    def __init__(self, processes: Processes, account: Account, source: str) -> None:
+        self._processes = processes
+        self._account = account
+        self._source = source
+
+    async def compare(self, targets: Sequence[str] = ()) -> Comparison:
+        """What differs between home, source and chezmoi's record, for all targets or for these.
+
+        Raises:
+            Transient: the person runs chezmoi at this moment.
+            Failed: the source directory cannot be read as one (two sources for one target, a broken ignore file).
+
+        """
+        arguments = ("status", "--exclude=externals", *(("--", *self._absolute(targets)) if targets else ()))
+        result = await self._try(*arguments)
+        broken = ""
+        if result.status != 0:
+            broken = result.tail().removeprefix("chezmoi: ")
+            result = await self._run("cannot compare the home", "status", "--exclude=externals,templates")
+        if not result.stdout:
+            return Comparison(rows=(), broken=broken)
+        known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
+        return Comparison(rows=parse_status(result.stdout, known.keys()), broken=broken)
+
+    async def sources(self) -> dict[str, str]:
+        """The source of each target, relative to the source directory."""
+        result = await self._run("cannot list what chezmoi manages", "managed", "--format=json", "--path-style=all")
+        found = _decode(result, dict[str, _Paths]) if result.stdout.strip() else {}
+        return {target: paths.source_absolute.removeprefix(f"{self._source}/") for target, paths in found.items()}
+
+    async def records(self) -> dict[str, str]:
+        """The SHA-256 that chezmoi recorded for each target that it wrote; empty for directories."""
+        result = await self._run("cannot read chezmoi's state", "state", "dump", "--format=json")
+        entries = _decode(result, _Records).entry_state
+        return {path.removeprefix(f"{self._account.home}/"): entry.sha256 for path, entry in entries.items()}
+
+    async def re_add(self, targets: Sequence[str]) -> None:
+        """Copy these targets to their sources. Templates are skipped by chezmoi, without an error."""
+        for batch in _batches(targets):
+            await self._run("cannot capture the home", "re-add", "--", *self._absolute(batch))
+
+    async def apply(self, targets: Sequence[str]) -> bool:
+        """Write these targets, except those that the person changed; False if some were left alone.
+
+        Raises:
+            Transient: the person runs chezmoi at this moment.
+
+        """
+        fine = True
+        for batch in _batches(targets):
+            result = await self._try(
+                *("apply", "--error-on-conflict", "--less-interactive", "--keep-going", "--recursive=false"),
+                *("--parent-dirs", "--", *self._absolute(batch)),
+            )
+            fine = fine and result.status == 0
+        return fine
+
+    def _absolute(self, targets: Sequence[str]) -> list[str]:
+        return [f"{self._account.home}/{target}" for target in targets]
+
+    async def _run(self, what: str, *arguments: str) -> Result:
+        result = await self._try(*arguments)
+        if result.status != 0:
+            raise foreign_error(what, result)
+        return result
+
+    async def _try(self, *arguments: str) -> Result:
+        result = await self._processes.run(
+            (
+                *("chezmoi", arguments[0], f"--source={self._source}", "--no-tty", "--no-pager", "--color=false"),
+                *("--refresh-externals=never", *arguments[1:]),
+            ),
+            timeout=_TIMEOUT,
+            account=self._account,
+            check=False,
+        )
+        if result.status != 0 and "timeout obtaining persistent state lock" in result.stderr:
+            raise foreign_error("chezmoi is in use", result)
+        return result
+
+
+def parse_status(text: str, known: Collection[str]) -> tuple[Row, ...]:
+    """Read the output of `chezmoi status`, which has no escape for a newline in a name.
+
+    Args:
+        text: the output.
+        known: names that decide where a name ends if a newline could be part of it.
+
+    """
+    rows = []
+    while text:
+        ends = [found.start() for found in re.finditer("\n", text)]
+        possible = [end for end in ends if end + 1 == len(text) or _ROW.match(text, end + 1)] or ends[-1:]
+        end = next((end for end in ends if text[3:end] in known), possible[0] if possible else len(text))
+        rows.append(Row(target=text[3:end], last=text[0], next=text[1]))
+        text = text[end + 1 :]
+    return tuple(rows)
+
+
+def is_template(source: str) -> bool:
+    """Whether a source is a template, which `re-add` cannot write back to."""
+    name = _name(source)
+    for suffix in (".literal", ".age", ".asc"):
+        name = name.removesuffix(suffix)
+    return name.endswith(".tmpl")
+
+
+def is_plain_file(source: str) -> bool:
+    """Whether a source holds what the target holds, so that `re-add` can capture it."""
+    return not is_template(source) and not _name(source).startswith(_NO_PLAIN_FILE)
+
+
+def is_encrypted(source: str) -> bool:
+    """Whether a source is encrypted, so that its content says nothing about the target's."""
+    return "encrypted_" in _attributes(_name(source))
+
+
+def same_target(source: str) -> str:
+    """A name that is the same for all sources of one target: two of them at once stop chezmoi altogether.
+
+    See chezmoi's reference, "Source state attributes". A changed mode renames the source.
+    """
+    parts = source.split("/")
+    plain = [part[len(_attributes(part)) :] for part in parts]
+    for suffix in _SUFFIXES:
+        plain[-1] = plain[-1].removesuffix(suffix)
+    return "/".join(plain)
+
+
+def _name(source: str) -> str:
+    return source.rpartition("/")[2]
+
+
+def _attributes(name: str) -> str:
+    found = _ATTRIBUTES.match(name)
+    return found.group() if found else ""
+
+
+def _plain(text: str) -> bool:
+    return all(_ROW.match(line) for line in text.splitlines())
+
+
+def _batches(targets: Sequence[str]) -> list[Sequence[str]]:
+    return [targets[start : start + _BATCH] for start in range(0, len(targets), _BATCH)]
+
+
+def _decode(result: Result, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(result.stdout.encode(errors="replace"), type=kind)
+    except msgspec.DecodeError as error:
+        raise Failed(
+            f"chezmoi answered in an unknown form: {error}",
+            meaning="the home is left as it is",
+            advice="chezmoi --version  # gitopsd was made for 2.73",
+        ) from error

@@ -1,0 +1,148 @@
+"""jj: the verbs that touch a working copy, run as the person whose repository it is.
+
+Everything is asked for in templates that print JSON (`json()`, since jj 0.31); nothing reads prose. Checked with
+jj 0.46. Refs are moved with git (`tools.git`), in one transaction, and jj imports them at its next command, as it
+does in any colocated repository after a `git fetch`.
+"""
+
+import msgspec
+
+from gitopsd.errors import Failed
+from gitopsd.tools.git import foreign_error
+from gitopsd.tools.process import Account, Processes
+
+_TIMEOUT = 120.0  # seconds; a first snapshot of many files takes its time
+NEW_FILE_LIMIT = 64 * 1024 * 1024  # bytes; a bigger new file stays untracked and is reported
+
+_CONFIG = (
+    # jj's own limit of 1 MiB would leave an added file out with a warning and exit status 0.
+    f"snapshot.max-new-file-size={NEW_FILE_LIMIT}",
+    # A person who tracks files one by one would have `chezmoi add` forgotten.
+    'snapshot.auto-track="all()"',
+    # A jj that was ended while it wrote the working copy left it stale; jj snapshots what is there before it goes on.
+    "snapshot.auto-update-stale=true",
+    # Refs move under jj on purpose here. Nothing that a person made is hidden for that.
+    "git.abandon-unreachable-commits=false",
+)
+_ROOT = "0" * 40  # jj's root commit, which git does not have
+_COMMIT = (
+    '"{\\"commit\\":" ++ json(commit_id) ++ ",\\"change\\":" ++ json(change_id)'
+    ' ++ ",\\"parents\\":[" ++ parents.map(|p| json(p.commit_id())).join(",") ++ "]"'
+    ' ++ ",\\"conflict\\":" ++ json(conflict) ++ ",\\"empty\\":" ++ json(empty)'
+    ' ++ ",\\"description\\":" ++ json(description) ++ "}\\n"'
+)
+
+
+class WorkingCopy(msgspec.Struct, frozen=True, kw_only=True):
+    """The working-copy commit `@`.
+
+    Args:
+        commit: its git commit.
+        change: its change id, which stays the same when it is amended.
+        parents: the git commits it stands on; none if it stands on jj's root.
+        conflict: it has conflicts that are not resolved.
+        empty: it changes nothing.
+        description: what the person wrote about it.
+
+    """
+
+    commit: str
+    change: str
+    parents: tuple[str, ...]
+    conflict: bool
+    empty: bool
+    description: str
+
+
+class Jj:
+    """Runs jj in one colocated repository.
+
+    Args:
+        processes: starts it.
+        directory: the working copy.
+        account: whom it runs as.
+        trunk: the trunk's bookmark on the remote, such as `main@origin`; it need not exist.
+
+    """
+
+    def __init__(self, processes: Processes, directory: str, account: Account, trunk: str) -> None:
+        self._processes = processes
+        self._directory = directory
+        self._account = account
+        name, _, remote = trunk.rpartition("@")
+        # jj writes `trunk()` into a repository's configuration when it is created; if that bookmark is gone from the
+        # remote, every command fails that asks what is immutable.
+        self._config = (*_CONFIG, f'''revset-aliases."trunk()"='present("{name}"@"{remote}")\'''')
+
+    async def working_copy(self) -> WorkingCopy:
+        """Snapshot the working copy (what is in the files goes into `@`), import git's refs, and say what `@` is."""
+        return await self._commit("@", snapshot=True)
+
+    async def change(self, change: str) -> WorkingCopy | None:
+        """What became of a change, without looking at the files; None if it was abandoned."""
+        found = await self._run("cannot look up a change", *_log(f"present({change})"), snapshot=False)
+        return _parse(found) if found.strip() else None
+
+    async def new(self, commit: str) -> None:
+        """Snapshot, then put a new, empty working-copy commit on `commit` and write its files."""
+        await self._run("cannot move the working copy", "new", "--quiet", commit)
+
+    async def edit(self, change: str) -> None:
+        """Make an existing change the working copy again."""
+        await self._run("cannot move the working copy back", "edit", "--quiet", change)
+
+    async def abandon(self, change: str) -> None:
+        """Take a change out of sight, once its content is published under another name. It stays in the op log."""
+        await self._run("cannot abandon a change", "abandon", "--quiet", change, snapshot=False)
+
+    async def track(self, bookmark: str, remote: str) -> None:
+        """Let the local bookmark follow the remote's (`chezmoi init` and `jj git init --colocate` do not)."""
+        await self._run("cannot track a bookmark", "bookmark", "track", "--quiet", f"{bookmark}@{remote}")
+
+    async def any_conflict(self, revset: str) -> bool:
+        """Whether a commit of the set has unresolved conflicts; git would publish them as odd directories."""
+        arguments = ("log", "--no-graph", "-n1", "-r", f"conflicts() & ({revset})", "-T", "commit_id")
+        return bool(await self._run("cannot look for conflicts", *arguments, snapshot=False))
+
+    async def operation(self) -> str:
+        """The id of the last operation, to go back to with `restore`."""
+        arguments = ("op", "log", "--no-graph", "-n1", "-T", "id")
+        return await self._run("cannot read the operation log", *arguments, snapshot=False)
+
+    async def restore(self, operation: str) -> None:
+        """Bring repository and working copy back to an operation; what was snapshotted since stays in the op log."""
+        await self._run("cannot go back to an earlier operation", "op", "restore", "--quiet", operation)
+
+    async def _commit(self, revision: str, *, snapshot: bool) -> WorkingCopy:
+        return _parse(await self._run("cannot read the working copy", *_log(revision), snapshot=snapshot))
+
+    async def _run(self, what: str, *arguments: str, snapshot: bool = True) -> str:
+        options = [option for setting in self._config for option in ("--config", setting)]
+        if not snapshot:
+            options.append("--ignore-working-copy")
+        result = await self._processes.run(
+            ("jj", *arguments, "--no-pager", "--color=never", *options),
+            timeout=_TIMEOUT,
+            account=self._account,
+            cwd=self._directory,
+            check=False,
+        )
+        if result.status != 0:
+            raise foreign_error(what, result)
+        return result.stdout
+
+
+def _log(revision: str) -> tuple[str, ...]:
+    return ("log", "--no-graph", "-r", revision, "-T", _COMMIT)
+
+
+def _parse(text: str) -> WorkingCopy:
+    try:
+        found = msgspec.json.decode(text.encode(errors="replace"), type=WorkingCopy)
+    except msgspec.DecodeError as error:
+        raise Failed(
+            f"jj answered in an unknown form: {error}",
+            meaning="the dotfiles are left as they are",
+            advice="jj --version  # gitopsd was made for 0.46",
+        ) from error
+    return msgspec.structs.replace(found, parents=tuple(parent for parent in found.parents if parent != _ROOT))
