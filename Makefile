@@ -1,0 +1,54 @@
+# Everything sets itself up on a fresh Debian 12 machine (root, package registries only) and reuses what is there.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
+
+# python3-gi comes from the distribution: PyGObject does not build from PyPI on Debian 12, so the virtual environment
+# sees the system's packages.
+SYSTEM_PACKAGES := git python3 python3-venv python3-gi gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
+
+.PHONY: help demo test lint types unit tools lab bench image clean
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: image ## two hosts and a forge, from an edited dotfile to a rolled-back system
+	$(PY) -m demo
+
+test: lint types unit tools lab ## lint, types, unit, tool and lab tests
+
+lint: $(VENV)/.ready ## ruff: rules and format
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.ready ## mypy, strict
+	$(VENV)/bin/mypy gitopsd tests
+
+unit: $(VENV)/.ready ## pure and fast
+	$(PY) -m pytest tests/unit
+
+tools: image ## real jj, chezmoi and git, inside the lab's image
+	$(PY) -m lab run -- python3 -m pytest -p no:cacheprovider tests/tools
+
+lab: image ## machines with real systemd, nix and reboots
+	$(PY) -m pytest tests/e2e
+
+bench: image ## figures, each beside its floor in the same run
+	$(PY) -m bench
+
+image: $(VENV)/.ready ## the lab's image: about a minute, once
+	$(PY) -m lab image
+
+$(VENV)/.ready: pyproject.toml
+	@missing=$$(dpkg-query -W -f '$${db:Status-Status} $${Package}\n' $(SYSTEM_PACKAGES) 2>&1 | grep -v '^installed ' | wc -l); \
+	if [ "$$missing" != 0 ]; then \
+	  echo "installing with apt-get: $(SYSTEM_PACKAGES)"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SYSTEM_PACKAGES) >/dev/null; \
+	fi
+	/usr/bin/python3 -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean: ## remove the virtual environment; the image stays in the cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
