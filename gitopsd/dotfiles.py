@@ -45,6 +45,7 @@ class PersonDotfiles:
         self._config = config
         self._host = host
         self._account = account
+        self._engine_made: Engine | None = None
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
 
     @property
@@ -236,14 +237,16 @@ class PersonDotfiles:
         return None
 
     def _engine(self) -> Engine:
-        return Engine(
-            self._processes,
-            self._source,
-            self._person,
-            trunk=self._config.trunk,
-            host=self._host,
-            same_file=same_target,
-        )
+        if self._engine_made is None:
+            self._engine_made = Engine(
+                self._processes,
+                self._source,
+                self._person,
+                trunk=self._config.trunk,
+                host=self._host,
+                same_file=same_target,
+            )
+        return self._engine_made
 
     def _home(self) -> Home:
         return Home(self._processes, self._person, self._source)

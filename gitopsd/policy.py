@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gitopsd.errors import Cause, GitopsdError, PersonNeeded, Rejected, Transient
+from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Rejected, Transient
 from gitopsd.machine import Event, State
 from gitopsd.types import (
     FINE,
@@ -197,11 +197,18 @@ def after_error(state: State, facts: Facts, error: Exception) -> StepResult:
             raise AssertionError(f"no step runs in {state}") from error
 
 
-def admits(kind: CycleKind, blocked: str) -> None:
+def admits(kind: CycleKind, asked: Sequence[str], known: Sequence[str], blocked: str) -> None:
     """Whether a cycle may start.
+
+    Args:
+        kind: what is asked for.
+        asked: whose dotfiles; empty is everybody.
+        known: the people whose dotfiles are kept in step here.
+        blocked: why a person is needed; empty if not.
 
     Raises:
         PersonNeeded: the system half waits for a person. The dotfiles half goes on meanwhile.
+        Failed: there are no such dotfiles here.
 
     """
     if blocked and kind is CycleKind.upgrade:
@@ -209,6 +216,14 @@ def admits(kind: CycleKind, blocked: str) -> None:
             f"blocked: {blocked}",
             meaning="no system is deployed until a person has looked; dotfiles go on",
             advice="`gitopsctl status` shows what runs; when it is right, `gitopsctl retry`",
+        )
+    unknown = sorted(set(asked) - set(known))
+    if unknown or (kind is CycleKind.sync and not known):
+        whose = f"the dotfiles of {', '.join(unknown)} are" if unknown else "nobody's dotfiles are"
+        raise Failed(
+            f"{whose} not kept in step on this host",
+            meaning="nothing was done",
+            advice="add a [[dotfiles]] section to the configuration, then `systemctl reload gitopsd.service`",
         )
 
 

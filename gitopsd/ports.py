@@ -240,6 +240,7 @@ class Supervisor(Protocol):
 
         Raises:
             PersonNeeded: the machine is blocked and the kind is upgrade.
+            Failed: there are no such dotfiles here.
 
         """
 

@@ -20,14 +20,17 @@ _PAUSE = 0.2  # seconds between two attempts to connect
 _TICK = 1.0  # seconds between two progress lines, so that the elapsed time moves
 
 
-def steadily(path: str, method: str, parameters: Json, *, patience: float = PATIENCE) -> Iterator[Json | None]:
+def steadily(
+    path: str, method: str, parameters: Json, *, answered: bool = False, patience: float = PATIENCE
+) -> Iterator[Json | None]:
     """Stream a method's replies, and ask again when the daemon comes back from a restart.
 
     Args:
         path: of the socket.
         method: its full name.
         parameters: of the call.
-        patience: seconds that the daemon may be away, once it has answered.
+        answered: the daemon has answered before, so that being away is a restart.
+        patience: seconds that a restart may take.
 
     Returns:
         The replies, and None about once a second while there is none. After a restart the first replies may be
@@ -39,7 +42,6 @@ def steadily(path: str, method: str, parameters: Json, *, patience: float = PATI
 
     """
     away_since = None
-    answered = False
     while True:
         try:
             for reply in stream(path, method, parameters, tick=_TICK):
@@ -76,7 +78,7 @@ def cycle(path: str, number: int, terminal: Terminal, *, as_json: bool) -> str:
     """
     shown = _Progress(number, terminal)
     told: set[tuple[float, str]] = set()
-    for reply in steadily(path, "io.gitopsd.Status.Follow", {"cycle": number}):
+    for reply in steadily(path, "io.gitopsd.Status.Follow", {"cycle": number}, answered=True):
         if reply is None:
             shown.draw()
             continue

@@ -139,6 +139,16 @@ def _request(args: Namespace, terminal: Terminal, method: str, parameters: Json)
         terminal.progress("")
         terminal.say(f"cycle {cycle} is still running: gitopsctl watch")
         return INTERRUPTED
+    except CallFailed as error:
+        if error.name != "NoSuchCycle":
+            raise
+        terminal.progress("")
+        terminal.say(
+            f"gitopsctl: the daemon does not know cycle {cycle} any more: it was restarted before the cycle began",
+            "  nothing was changed",
+            "  try: gitopsctl status, then ask again",
+        )
+        return CYCLE_FAILED
     if not args.json:
         terminal.print(render.ended(cycle, outcome, time.monotonic() - began, _look(terminal)))
     if outcome in render.FINE:

@@ -1,13 +1,15 @@
 """One client: its messages in, its answers out, and the limits that keep it from harming anybody else.
 
-asyncvarlink frames, parses and sends; the order of work is ours: calls wait in a short queue and a task of its own
-answers them one after the other, each answer leaving before the next call is looked at. Thereby a client that does
-not read holds nothing but its own few messages, its going away is noticed while a stream is quiet, and what a stream
-drains is closed with it.
+asyncvarlink describes, converts and sends; the order of work is ours, because its own protocol class parses whatever
+comes, and looks away from the socket while it answers. Here messages wait unparsed in a short queue and a task of its
+own answers them one after the other, each answer leaving before the next message is looked at. Thereby a client that
+does not read holds nothing but its own few messages, its going away is noticed while a stream is quiet, and what a
+stream drains is closed with it.
 """
 
 import asyncio
 import contextlib
+import json
 import select
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -18,12 +20,13 @@ import structlog
 from asyncvarlink import (
     AnnotatedResult,
     GenericVarlinkErrorReply,
+    VarlinkBaseProtocol,
     VarlinkErrorReply,
     VarlinkInterfaceRegistry,
     VarlinkMethodCall,
     VarlinkMethodReply,
     VarlinkMethodSignature,
-    VarlinkProtocol,
+    VarlinkTransport,
 )
 from asyncvarlink.conversion import ConversionError
 from asyncvarlink.serviceerrors import InvalidParameter
@@ -32,6 +35,7 @@ from gitopsd.control import access
 from gitopsd.control.access import Peer
 from gitopsd.control.feed import Feed, FellBehind
 from gitopsd.control.interfaces import as_reply
+from gitopsd.control.limits import Limits
 from gitopsd.errors import GitopsdError
 
 T = TypeVar("T")
@@ -39,36 +43,11 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What clients get.
-
-    Args:
-        message: bytes of one message from a client.
-        waiting: calls that a client may send ahead of their answers.
-        idle: seconds a connection may be open without a call.
-        send: seconds a client may take to read one message.
-        backlog: updates that may wait for a client.
-        catch_up: seconds a client gets to read half of a full backlog.
-        connections: of all users but root, whom others must not be able to lock out.
-        per_user: connections of one user; root has no limit.
-
-    """
-
-    message: int = 64 * 1024
-    waiting: int = 16
-    idle: float = 60.0
-    send: float = 30.0
-    backlog: int = 1024
-    catch_up: float = 10.0
-    connections: int = 256
-    per_user: int = 64
-
-
 class _Gone(Exception):
     """The client does not read, or is no longer there."""
 
 
-class Connection(VarlinkProtocol):
+class Connection(VarlinkBaseProtocol):
     """Answers one client.
 
     Args:
@@ -91,7 +70,6 @@ class Connection(VarlinkProtocol):
         complain: Callable[[str], None],
         on_close: Callable[["Connection"], None],
     ) -> None:
-        super().__init__()
         self.registry = registry
         self._sock = sock
         self._identify = identify
@@ -99,9 +77,10 @@ class Connection(VarlinkProtocol):
         self._complain = complain
         self._on_close = on_close
         self._peer: Peer | None = None
-        self._calls: asyncio.Queue[VarlinkMethodCall] = asyncio.Queue()
+        self._transport: VarlinkTransport | None = None
+        self._messages: asyncio.Queue[bytes] = asyncio.Queue()
         self._feeds: list[Feed[Any]] = []
-        self._unfinished = 0  # bytes of the message that has not ended yet
+        self._unfinished = b""  # the message that has not ended yet
         self._answering = False
         self._half_closed = False
         self._dropped = False
@@ -131,55 +110,36 @@ class Connection(VarlinkProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to answer."""
-        super().connection_made(transport)
+        assert isinstance(transport, VarlinkTransport)  # noqa: S101 - the server makes no other
+        self._transport = transport
         if self._dropped:  # stopped between accept and here
             self._abort()
             return
         self._worker = asyncio.create_task(self._work())
 
-    def message_received(self, data: bytes, fds: object) -> None:  # noqa: ARG002 - none of our methods takes descriptors
-        """Take bytes as they come; the transport closes file descriptors that come along."""
+    def message_received(self, data: bytes, fds: object) -> None:  # noqa: ARG002 - the transport closes descriptors
+        """Take bytes as they come, and queue the messages that end in them."""
         if self._dropped:
             return
-        end = data.rfind(b"\0")
-        self._unfinished = self._unfinished + len(data) if end < 0 else len(data) - end - 1
-        if self._unfinished > self._limits.message:
+        *messages, self._unfinished = (self._unfinished + data).split(b"\0")
+        if len(self._unfinished) > self._limits.message:
             self.drop(f"sent a message of more than {self._limits.message} bytes")
-            return
-        try:
-            super().message_received(data, None)
-        except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits, brackets without end
-            self.drop("sent something that is not JSON")
-
-    def error_received(self, err: Exception, data: bytes, fds: object) -> None:  # noqa: ARG002 - the library's signature
-        """Close on the first message that is not a JSON object."""
-        self.drop("sent something that is not JSON")
-
-    def request_received(self, obj: Any, fds: object) -> None:  # noqa: ARG002 - the library's signature
-        """Queue a call."""
-        if self._dropped:
-            return
-        try:
-            call = VarlinkMethodCall.fromjson(obj)
-        except (TypeError, ValueError):
-            self.drop("sent something that is not a Varlink call")
-            return
-        if self._calls.qsize() >= self._limits.waiting:
+        elif self._messages.qsize() + len(messages) > self._limits.waiting:
             self.drop(f"sent more than {self._limits.waiting} calls ahead")
-            return
-        self._calls.put_nowait(call)
+        else:
+            for message in messages:
+                self._messages.put_nowait(message)
 
     def eof_received(self) -> None:
         """Close, unless the client only finished sending and still reads."""
         if self._dropped:  # in the same turn of the loop
             return
         self._half_closed = True
-        if self._hung_up() or (not self._answering and self._calls.empty()):
+        if self._hung_up() or (not self._answering and self._messages.empty()):
             self.drop()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - however it was lost
         """Stop answering."""
-        super().connection_lost(exc)
         self._dropped = True
         if self._worker is not None:
             self._worker.cancel()
@@ -218,22 +178,22 @@ class Connection(VarlinkProtocol):
 
     async def _work(self) -> None:
         try:
-            while (call := await self._next_call()) is not None:
+            while (message := await self._next_message()) is not None:
                 self._answering = True
-                await self._answer(call)
+                await self._answer(_call(message))
                 self._answering = False
         except (_Gone, FellBehind) as error:
             self.drop(str(error))
         finally:
             self.drop()
 
-    async def _next_call(self) -> VarlinkMethodCall | None:
-        """The next call; None once the client has no more to ask, or has not asked for long."""
-        if self._half_closed and self._calls.empty():
+    async def _next_message(self) -> bytes | None:
+        """The next call as it came; None once the client has no more to ask, or has not asked for long."""
+        if self._half_closed and self._messages.empty():
             return None
         try:
             async with asyncio.timeout(self._limits.idle):
-                return await self._calls.get()
+                return await self._messages.get()
         except TimeoutError:
             return None
 
@@ -272,9 +232,11 @@ class Connection(VarlinkProtocol):
             _Gone: the client is not there or does not read.
 
         """
-        if self._dropped:
+        if self._dropped or self._transport is None:
             raise _Gone
-        sent = self.send_message(reply.tojson())
+        # A name that is no UTF-8 must not make the whole answer unreadable.
+        encoded = json.dumps(reply.tojson(), ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+        sent = self._transport.send_message(encoded + b"\0")
         sent.add_done_callback(_seen)
         # `wait` leaves the future alone when it times out or we are cancelled: the transport still sets it.
         await asyncio.wait({sent}, timeout=self._limits.send)
@@ -286,6 +248,19 @@ class Connection(VarlinkProtocol):
     async def _close_feeds(self) -> None:
         while self._feeds:
             await self._feeds.pop().aclose()
+
+
+def _call(message: bytes) -> VarlinkMethodCall:
+    """Parse a message.
+
+    Raises:
+        _Gone: it is no Varlink call; whoever speaks something else is not answered.
+
+    """
+    try:
+        return VarlinkMethodCall.fromjson(msgspec.json.decode(message))
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError):
+        raise _Gone("sent something that is not a Varlink call") from None
 
 
 async def _replies(result: Any, signature: VarlinkMethodSignature) -> AsyncGenerator[VarlinkMethodReply, None]:

@@ -134,7 +134,7 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
     async def Get(self) -> wire.Status:
         """Tell what is true now."""
         snapshot = self._supervisor.snapshot()
-        return wire.to_wire(self._view().snapshot(snapshot), wire.Status)
+        return wire.to_wire(View(self._caller.peer, snapshot).snapshot(snapshot), wire.Status)
 
     @varlinkmethod(return_parameter="status", delay_generator=False)
     async def Watch(self) -> AsyncIterator[wire.Status]:

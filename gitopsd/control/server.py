@@ -14,8 +14,9 @@ import gitopsd
 from gitopsd.config import ControlConfig
 from gitopsd.control import access
 from gitopsd.control.access import Credentials, Peer
-from gitopsd.control.connection import Connection, Limits
+from gitopsd.control.connection import Connection
 from gitopsd.control.interfaces import ControlInterface, StatusInterface
+from gitopsd.control.limits import Limits
 from gitopsd.ports import Supervisor
 
 _ACCEPT_PAUSE = 1.0  # seconds to wait when the process has no descriptors left

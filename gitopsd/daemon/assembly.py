@@ -79,6 +79,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     proving = config.verify.deadline + config.verify.soak + _SLACK
     steps = StepSet(
         activator=activator,
+        users=tuple(person.user for person in people),
         steps={
             State.fetch: partial(fetch, people=people, source=source),
             State.capture: partial(capture, people=people),

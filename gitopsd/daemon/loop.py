@@ -51,6 +51,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         limits: how long each may take, in seconds.
         retry: of the states whose transient failures are tried again; never switch, verify or rollback.
         activator: tells what runs, for status; frees the activation's unit at a cycle's end.
+        users: the people whose dotfiles are kept in step here.
 
     """
 
@@ -58,6 +59,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     limits: Mapping[State, float]
     retry: Mapping[State, RetrySection]
     activator: Activator
+    users: tuple[str, ...]
 
 
 class Loop:
@@ -100,7 +102,7 @@ class Loop:
         self, kind: CycleKind, *, requested_by: str, users: Sequence[str] = (), accept_diverged: bool = False
     ) -> int:
         """See `ports.Supervisor`."""
-        admits(kind, self._board.snapshot.blocked)
+        admits(kind, tuple(users), self._next_steps.users, self._board.snapshot.blocked)
         number = self._pending.id if self._pending is not None else await self._store.next_cycle_id()
         now = self._clock.now()
         wanted = Cycle(
@@ -285,10 +287,17 @@ class Loop:
                 blocked=blocked,
             )
         )
-        await self._steps.activator.forget()
+        await self._tidy()
         self._log_end(summary, cycle)
         self._remember(await self._store.memory())
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=message, outcome=outcome))
+
+    async def _tidy(self) -> None:
+        """Free the activation's unit. If that fails, the next activation makes room for itself."""
+        try:
+            await self._steps.activator.forget()
+        except GitopsdError as error:
+            self._log.warning("left behind", message=error.message)
 
     def _log_end(self, summary: CycleSummary, cycle: Cycle) -> None:
         for person in cycle.facts.people:

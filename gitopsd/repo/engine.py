@@ -312,16 +312,16 @@ class Engine:
     async def _line(self, standing: Standing, here: WorkingCopy) -> Line:
         """Find this host's side: what we have, and what it comes from."""
         trunk, memory = standing.remote.get(self._trunk, ""), standing.memory
-        base = (await self.trees.merge_base(trunk, here.commit) or "") if trunk else ""
+        base = trunk if trunk in here.parents else await self.trees.merge_base(trunk, here.commit)
         rewritten = await self._rewritten(standing)
-        if rewritten and await self._git.is_ancestor(memory.trunk, here.commit):
+        if rewritten and await self._stands_on(here, memory.trunk):
             base = memory.trunk  # what was taken out of the trunk is no edit of ours, to be put in again
-        base_tree = await self.trees.tree(base) if base else EMPTY_TREE
+        base_tree = await self.trees.tree(base)
         ours = await self.trees.tree(here.commit)
-        at_home = bool(memory.head) and await self._git.is_ancestor(memory.head, here.commit)
+        at_home = await self._stands_on(here, memory.head)
         forks, open_paths = memory.fork_commits(), frozenset[str]()
         if parked := standing.remote.get(self.bookmark, ""):
-            origin = (await self.trees.merge_base(trunk, parked) or "") if trunk else ""
+            origin = await self.trees.merge_base(trunk, parked)
             if origin == parked:
                 # The trunk has taken it in: whatever it made of it is the answer.
                 forks |= dict.fromkeys(memory.conflict_paths(), parked)
@@ -350,7 +350,10 @@ class Engine:
     async def _rewritten(self, standing: Standing) -> bool:
         """Whether the trunk does not contain any more what it contained at the last sync."""
         trunk, before = standing.remote.get(self._trunk, ""), standing.memory.trunk
-        return bool(trunk and before) and not await self._git.is_ancestor(before, trunk)
+        return bool(trunk and before) and trunk != before and not await self._git.is_ancestor(before, trunk)
+
+    async def _stands_on(self, here: WorkingCopy, commit: str) -> bool:
+        return bool(commit) and (commit in here.parents or await self._git.is_ancestor(commit, here.commit))
 
     async def _put_back(self, ours: str, base_tree: str, parked: str, paths: frozenset[str]) -> str:
         """Our tree with the parked versions: the working copy left them behind (a fresh clone; a person's `jj new`)."""
@@ -367,7 +370,7 @@ class Engine:
 
     async def _plan(self, standing: Standing, line: Line, message: str) -> Plan:
         trunk = standing.remote.get(self._trunk, "")
-        theirs = await self.trees.tree(trunk) if trunk else EMPTY_TREE
+        theirs = await self.trees.tree(trunk)
         merged = await reconcile(self.trees, fork=line.fork, theirs=theirs, ours=line.ours, same_file=self._same_file)
         new_trunk = trunk
         if merged.trunk != theirs or not trunk:
@@ -396,11 +399,9 @@ class Engine:
         paths = merged.conflicts
         origin = line.base
         for commit in {line.forks[path] for path in paths if path in line.forks}:
-            origin = (await self.trees.merge_base(origin, commit) or "") if origin and commit else ""
+            origin = await self.trees.merge_base(origin, commit)
         own = await self.trees.entries(line.ours, paths)
-        tree = await self.trees.replace(
-            await self.trees.tree(origin) if origin else EMPTY_TREE, {path: own.get(path) for path in paths}
-        )
+        tree = await self.trees.replace(await self.trees.tree(origin), {path: own.get(path) for path in paths})
         before = standing.remote.get(self.bookmark, "")
         grows = bool(line.old_parked) and line.old_parked <= paths
         if grows and await self.trees.tree(before) == tree:
@@ -453,7 +454,8 @@ class Engine:
         if pushed:
             updates |= {f"{_TRACKING}{self._trunk}": plan.trunk, f"{_TRACKING}{self.bookmark}": plan.parked}
         local = standing.local.get(self._trunk, "")
-        left_behind = bool(local) and not await self._git.is_ancestor(local, plan.trunk)
+        below = ("", plan.trunk, standing.remote.get(self._trunk, ""))  # the next trunk has the last one below it
+        left_behind = local not in below and not await self._git.is_ancestor(local, plan.trunk)
         if plan.trunk and not left_behind:
             if standing.checked_out:
                 # jj takes a HEAD that moved for a checkout by git, and the old files for edits made since. It detaches

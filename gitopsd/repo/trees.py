@@ -73,16 +73,24 @@ class Trees:
         self._index = f"{directory}/.git/gitopsd-index"
         self._account = account
         self._host = host
+        self._known: dict[str, str] = {}  # trees by commit, which never change
+        self._author: dict[str, str] | None = None
 
     async def tree(self, commit: str) -> str:
-        """The tree of a commit."""
-        result = await self._git.run("cannot read a commit", "rev-parse", "--verify", f"{commit}^{{tree}}")
-        return result.stdout.strip()
+        """The tree of a commit; the empty tree for an empty name."""
+        if not commit:
+            return EMPTY_TREE
+        if commit not in self._known:
+            result = await self._git.run("cannot read a commit", "rev-parse", "--verify", f"{commit}^{{tree}}")
+            self._known[commit] = result.stdout.strip()
+        return self._known[commit]
 
-    async def merge_base(self, one: str, other: str) -> str | None:
-        """The newest commit that both contain; None if their histories are unrelated."""
+    async def merge_base(self, one: str, other: str) -> str:
+        """The newest commit that both contain; empty if their histories are unrelated, or if one name is empty."""
+        if not (one and other):
+            return ""
         result = await self._git.run("cannot compare two commits", "merge-base", one, other, fine=(0, 1))
-        return result.stdout.strip() or None
+        return result.stdout.strip()
 
     async def changes(self, old: str, new: str) -> tuple[Change, ...]:
         """The differences between two trees or commits, renames found."""
@@ -162,18 +170,24 @@ class Trees:
             stdin=message.encode(errors="replace"),
             env=await self._identity(),
         )
-        return result.stdout.strip()
+        commit = result.stdout.strip()
+        self._known[commit] = tree
+        return commit
 
     async def _identity(self) -> dict[str, str]:
         """The environment that names an author if git knows none."""
+        if self._author is not None:
+            return self._author
+        self._author = {}
         result = await self._git.run(
             *("cannot read who commits", "-c", "user.useConfigOnly=true", "var", "GIT_COMMITTER_IDENT"), fine=(0, 128)
         )
         if (found := _IDENTITY.match(result.stdout)) and found["name"] and found["email"]:
-            return {}
+            return self._author
         email = f"{self._account.name}@{self._host}"
-        return {
+        self._author = {
             f"GIT_{role}_{key}": value
             for role in ("AUTHOR", "COMMITTER")
             for key, value in (("NAME", self._account.name), ("EMAIL", email))
         }
+        return self._author

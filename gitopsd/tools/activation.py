@@ -50,12 +50,7 @@ class Activation:
         """See `ports.Activator`."""
         wanted = f"{_MARK}{action} {toplevel} ({tag})"
         async with self._systemd.watch() as watch:
-            unit = await self._systemd.unit(UNIT)
-            if unit is not None and unit["Description"] != wanted:
-                await self._make_room(unit)
-                unit = None
-            if unit is None:
-                await self._systemd.start_transient(UNIT, self._properties(toplevel, action, wanted))
+            await self._started(toplevel, action, wanted)
             deadline = self._clock.monotonic() + self._timeout + 30
             while (unit := await self._systemd.unit(UNIT)) is None or not _ended(unit):
                 if unit is None:
@@ -80,6 +75,22 @@ class Activation:
     async def restore_profile(self, generation: int) -> None:
         """See `ports.Activator`."""
         await self._nix.restore_profile(generation)
+
+    async def _started(self, toplevel: StorePath, action: str, wanted: str) -> None:
+        """Start the unit, unless it is there already: from before a crash, or from a start that nobody answered."""
+        for last in (False, True):
+            unit = await self._systemd.unit(UNIT)
+            if unit is not None and unit["Description"] == wanted:
+                return
+            if unit is not None:
+                await self._make_room(unit)
+            try:
+                await self._systemd.start_transient(UNIT, self._properties(toplevel, action, wanted))
+            except Transient as error:
+                if last or error.cause is not Cause.timeout:
+                    raise
+            else:
+                return
 
     async def _make_room(self, unit: Unit) -> None:
         """Remove an earlier activation that has ended; one that runs belongs to somebody else."""

@@ -8,12 +8,13 @@ its end of it. Interface: org.freedesktop.systemd1(5).
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from gi.repository import Gio, GLib
-from pydbus import SystemBus
+from pydbus.bus import connect
 
 from gitopsd.errors import Cause, Failed, GitopsdError, Transient
 from gitopsd.types import UnitHealth
@@ -22,7 +23,10 @@ T = TypeVar("T")
 
 _BUS = "org.freedesktop.systemd1"
 _MANAGER = "/org/freedesktop/systemd1"
-_CALL = 25.0  # seconds for one call; PID 1 answers none while it re-executes
+_CALL = 25.0  # seconds for one call
+_PATIENCE = 30.0  # seconds in which a bus or a PID 1 that restarts is back
+_PAUSE = 0.2  # seconds between two tries
+_ADDRESS = "unix:path=/run/dbus/system_bus_socket"  # D-Bus specification, "Well-known Message Bus Instances"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
@@ -60,11 +64,22 @@ class Systemd:
         self._glib_loop.run()
         self._context.pop_thread_default()
 
+    async def _ask(self, question: Callable[[], T]) -> T:
+        """Run in the thread what may be run twice; again, while the bus or PID 1 restarts."""
+        give_up = self._loop.time() + _PATIENCE
+        while True:
+            try:
+                return await self._call(question)
+            except Transient as error:
+                if error.cause is not Cause.timeout or self._loop.time() > give_up:
+                    raise
+            await asyncio.sleep(_PAUSE)
+
     async def _call(self, work: Callable[[], T]) -> T:
-        """Run `work` in the thread; translate what the bus says."""
+        """Run `work` in the thread, once; translate what the bus says."""
         future: asyncio.Future[T] = self._loop.create_future()
 
-        def settle(result: T | None, error: Exception | None) -> None:
+        def settle(result: T | None, error: BaseException | None) -> None:
             if future.done():  # the caller was cancelled meanwhile
                 return
             if error is not None:
@@ -72,26 +87,29 @@ class Systemd:
             else:
                 future.set_result(result)  # type: ignore[arg-type]  # T, since there was no error
 
-        def idle() -> Any:
+        def idle(*_: object) -> Any:
+            result: T | None = None
+            failure: BaseException | None = None
             try:
-                result, error = work(), None
-            except GLib.Error as raised:
-                result, error = None, _translated(raised)
-            except GitopsdError as raised:
-                result, error = None, raised
-            self._loop.call_soon_threadsafe(settle, result, error)
+                result = work()
+            except GLib.Error as error:
+                failure = _translated(error)
+            except Exception as error:  # noqa: BLE001  # raised again where it is awaited
+                failure = error
+            self._loop.call_soon_threadsafe(settle, result, failure)
             return GLib.SOURCE_REMOVE
 
         source = GLib.idle_source_new()
         source.set_priority(GLib.PRIORITY_DEFAULT)
-        source.set_callback(lambda *_: idle())
+        source.set_callback(idle)
         source.attach(self._context)
         return await future
 
     def _connect(self) -> Any:
         """In the thread: the manager's proxy, on a connection that is open."""
         if self._connection is None or self._connection.is_closed():
-            bus = SystemBus()
+            # A connection of our own: the shared one of GLib stays closed for ever once the bus has restarted.
+            bus = connect(os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", _ADDRESS))
             self._connection = bus.con
             self._connection.set_exit_on_close(False)
             self._manager = bus.get(_BUS, _MANAGER)["org.freedesktop.systemd1.Manager"]
@@ -145,11 +163,11 @@ class Systemd:
                 raise
             return self._properties(path)
 
-        return await self._call(work)
+        return await self._ask(work)
 
     async def failed(self) -> tuple[str, ...]:
         """See `ports.Units`."""
-        listed = await self._call(lambda: self._connect().ListUnitsFiltered(["failed"], timeout=_CALL))
+        listed = await self._ask(lambda: self._connect().ListUnitsFiltered(["failed"], timeout=_CALL))
         return tuple(sorted(entry[0] for entry in listed))
 
     async def health(self, names: Sequence[str]) -> tuple[UnitHealth, ...]:
@@ -160,7 +178,7 @@ class Systemd:
                 _health(name, self._properties(self._connect().LoadUnit(name, timeout=_CALL))) for name in names
             )
 
-        return await self._call(work)
+        return await self._ask(work)
 
     @contextlib.asynccontextmanager
     async def watch(self) -> AsyncIterator["_Watch"]:
@@ -168,7 +186,7 @@ class Systemd:
         watch = _Watch()
         self._watches.add(watch)
         try:
-            await self._call(self._connect)
+            await self._ask(self._connect)
             yield watch
         finally:
             self._watches.discard(watch)
@@ -181,18 +199,18 @@ class Systemd:
             properties: names and `GLib.Variant`s, see systemd.exec(5) on their D-Bus names.
 
         Raises:
-            Transient: a unit of that name exists (`lock_held`).
+            Transient: a unit of that name exists (`lock_held`), or nobody answered (`timeout`): it may have started.
 
         """
         await self._call(lambda: self._connect().StartTransientUnit(name, "fail", list(properties), [], timeout=_CALL))
 
     async def stop_unit(self, name: str) -> None:
         """Stop a unit; returns once the job is queued."""
-        await self._call(lambda: self._connect().StopUnit(name, "replace", timeout=_CALL))
+        await self._ask(lambda: self._connect().StopUnit(name, "replace", timeout=_CALL))
 
     async def reset_failed(self, name: str) -> None:
         """Have systemd forget that a unit failed; a transient one is gone then."""
-        await self._call(lambda: self._connect().ResetFailedUnit(name, timeout=_CALL))
+        await self._ask(lambda: self._connect().ResetFailedUnit(name, timeout=_CALL))
 
 
 class _Watch:

@@ -11,7 +11,7 @@ import msgspec
 
 from gitopsd.config import ControlConfig
 from gitopsd.control.access import Credentials, Peer
-from gitopsd.control.connection import Limits
+from gitopsd.control.limits import Limits
 from gitopsd.control.server import ControlServer
 from gitopsd.errors import GitopsdError, PersonNeeded
 from gitopsd.machine import State

@@ -28,7 +28,7 @@ from unit.test_control_fakes import (
 from gitopsd.control import interfaces
 from gitopsd.control.access import Peer
 from gitopsd.control.client import CallFailed, DaemonUnreachable, call, stream
-from gitopsd.control.connection import Limits
+from gitopsd.control.limits import Limits
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.machine import State
 from gitopsd.types import CycleKind, Outcome
@@ -97,6 +97,11 @@ async def test_status_goes_to_the_client_and_back(daemon: Daemon) -> None:
     assert status["cycle"]["facts"]["people"][0]["parked"][0]["path"] == "rain_secret_parked"
     assert status["last_upgrade"]["outcome"] == "success"
     assert status["pending_kind"] == "sync"
+
+
+async def test_a_name_that_is_no_utf_8_leaves_the_answer_readable(daemon: Daemon) -> None:
+    daemon.supervisor.current = snapshot(blocked="caf\udce9 \u00e9")
+    assert (await ask(daemon, f"{STATUS}.Get"))["status"]["blocked"] == "caf? \u00e9"
 
 
 async def test_it_describes_itself(daemon: Daemon) -> None:

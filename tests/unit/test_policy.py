@@ -162,11 +162,19 @@ def test_a_switch_that_may_have_begun_is_undone() -> None:
 
 def test_blocked_stops_upgrades_and_lets_dotfiles_go_on() -> None:
     with pytest.raises(PersonNeeded, match="blocked: why") as caught:
-        admits(CycleKind.upgrade, "why")
+        admits(CycleKind.upgrade, (), ("rain",), "why")
     assert "gitopsctl retry" in caught.value.advice
-    admits(CycleKind.sync, "why")
+    admits(CycleKind.sync, (), ("rain",), "why")
     assert rest(Event.settled, State.pull, "why") is Event.block
     assert rest(Event.settled, State.pull, "") is Event.settled
+
+
+def test_dotfiles_that_are_not_here_are_a_clear_error() -> None:
+    with pytest.raises(Failed, match="the dotfiles of olga are not kept in step on this host"):
+        admits(CycleKind.sync, ("olga",), ("rain",), "")
+    with pytest.raises(Failed, match="nobody's dotfiles are"):
+        admits(CycleKind.sync, (), (), "")
+    admits(CycleKind.upgrade, (), (), "")
 
 
 def test_a_cycle_tells_both_halves() -> None:

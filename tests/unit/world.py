@@ -82,9 +82,7 @@ class World:
             State.fetch: partial(fetch, people=self.people, source=self.source),
             State.capture: partial(capture, people=self.people),
             State.push: partial(push, people=self.people, host="malphas"),
-            State.pull: partial(
-                pull, people=self.people, source=self.source, activator=self.activator, store=store
-            ),
+            State.pull: partial(pull, people=self.people, source=self.source, activator=self.activator, store=store),
             State.build: partial(
                 build,
                 builder=self.builder,
@@ -101,6 +99,7 @@ class World:
             limits=dict.fromkeys(steps, self.limits),
             retry={State.fetch: RetrySection(attempts=3), State.build: RetrySection(attempts=2)},
             activator=self.activator,
+            users=tuple(person.user for person in self.people),
         )
 
     async def start(self, crashing: Crashing | None = None) -> "Daemon":
