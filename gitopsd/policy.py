@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Rejected, Transient
+from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Transient
 from gitopsd.machine import Event, State
 from gitopsd.types import (
     FINE,
     Cycle,
     CycleKind,
+    CycleSummary,
     Deployed,
     Facts,
     Outcome,
@@ -175,12 +176,8 @@ def after_error(state: State, facts: Facts, error: Exception) -> StepResult:
     match state:
         case State.fetch | State.capture | State.push:
             return StepResult(event=Event.done, facts=facts, message=message)
-        case State.pull:
+        case State.pull | State.build:
             return StepResult(event=Event.fail, facts=facts, message=message, outcome=Outcome.failed)
-        case State.build:
-            outcome = Outcome.build_failed if isinstance(error, Rejected) else Outcome.failed
-            reject = isinstance(error, Rejected)
-            return StepResult(event=Event.fail, facts=facts, message=message, outcome=outcome, reject=reject)
         case State.switch | State.verify:
             untouched = state is State.switch and isinstance(error, Transient) and error.cause is Cause.lock_held
             if untouched or facts.switching is None:
@@ -241,6 +238,11 @@ def sum_up(outcome: Outcome, message: str, people: Sequence[PersonFacts], kind: 
     if outcome is Outcome.success and kind is CycleKind.sync and offline:
         return Outcome.offline, message
     return outcome, "; ".join([message, *bad])
+
+
+def takes_the_machine_down(history: Iterable[CycleSummary], revision: Revision) -> bool:
+    """Whether an earlier cycle was interrupted while it activated this revision too. Once may be a power cut."""
+    return any(cycle.outcome is Outcome.interrupted and cycle.revision == revision for cycle in history)
 
 
 def same_system(built: StorePath, system: SystemFacts, mode: str) -> bool:

@@ -17,7 +17,16 @@ from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.retry import retrying
 from gitopsd.errors import GitopsdError
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
-from gitopsd.policy import CANCELLABLE, admits, after_error, is_drift, merge_requests, rest, sum_up
+from gitopsd.policy import (
+    CANCELLABLE,
+    admits,
+    after_error,
+    is_drift,
+    merge_requests,
+    rest,
+    sum_up,
+    takes_the_machine_down,
+)
 from gitopsd.ports import Activator, Clock, Store
 from gitopsd.steps import Step
 from gitopsd.types import (
@@ -228,7 +237,8 @@ class Loop:
 
     async def _apply(self, cycle: Cycle, machine: Machine, result: StepResult, record: StepRecord) -> Cycle:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
-        rejection = self._rejection(cycle, result) if result.reject else None
+        reject = result.reject or (result.outcome is Outcome.interrupted and await self._interrupted_before(cycle))
+        rejection = self._rejection(cycle, result) if reject else None
         state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked))
         if state not in RESTING:  # how a cycle ends is told once, by its end
             self._log.info(
@@ -245,6 +255,10 @@ class Loop:
 
     def _moved(self, cycle: Cycle, facts: Facts, state: State) -> Cycle:
         return msgspec.structs.replace(cycle, facts=facts, state=state, state_since=self._clock.now())
+
+    async def _interrupted_before(self, cycle: Cycle) -> bool:
+        candidate = cycle.facts.candidate
+        return candidate is not None and takes_the_machine_down(await self._store.history(100), candidate)
 
     def _rejection(self, cycle: Cycle, result: StepResult) -> Rejection | None:
         if cycle.facts.candidate is None:

@@ -24,22 +24,32 @@ async def build(
     reporter.line("=== Validating NixOS Build ===")
     try:
         toplevel = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
-        built = Built(revision=revision, toplevel=toplevel)
-        facts = msgspec.structs.replace(cycle.facts, built=built)
-        system = activator.facts()
-        if same_system(toplevel, system, mode):
-            return StepResult(
-                event=Event.settled,
-                facts=facts,
-                message=f"{short(revision)} changes nothing here",
-                outcome=Outcome.up_to_date,
+    except Rejected as error:
+        return _refused(cycle, reporter, error, Outcome.build_failed)
+    facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
+    cycle = msgspec.structs.replace(cycle, facts=facts)
+    system = activator.facts()
+    if same_system(toplevel, system, mode):
+        message, outcome = f"{short(revision)} changes nothing here", Outcome.up_to_date
+        if toplevel != system.current:
+            message, outcome = (
+                f"{short(revision)} is the boot default; it runs after the next reboot",
+                Outcome.at_reboot,
             )
+        return StepResult(event=Event.settled, facts=facts, message=message, outcome=outcome)
+    try:
         await builder.check(toplevel, validate_units)
     except Rejected as error:
-        reporter.line("=== Build Validation FAILED ===")
-        for line in error.explained().splitlines():
-            reporter.line(line)
-        reporter.line("Deployment aborted")
-        raise
+        await builder.release(revision)
+        return _refused(cycle, reporter, error, Outcome.check_failed)
     reporter.line("=== Build Validation PASSED ===")
     return StepResult(event=Event.done, facts=facts, message=f"built {toplevel}")
+
+
+def _refused(cycle: Cycle, reporter: Reporter, error: Rejected, outcome: Outcome) -> StepResult:
+    """The revision is at fault: say so, and remember it. The system is untouched."""
+    reporter.line("=== Build Validation FAILED ===")
+    for line in error.explained().splitlines():
+        reporter.line(line)
+    reporter.line("Deployment aborted")
+    return StepResult(event=Event.fail, facts=cycle.facts, message=error.message, outcome=outcome, reject=True)

@@ -32,7 +32,7 @@ _LOCKED = re.compile(
 )
 _MOVED = re.compile(
     r"\[rejected\]|\[remote rejected\].*(?:cannot lock ref|failed to update ref)|stale info|non-fast-forward|fetch first"
-    r"|unexpectedly moved|failed to push some refs|remote ref .* moved|cannot lock ref '[^']*': is at",
+    r"|cannot lock ref '[^']*': is at",
     re.IGNORECASE,
 )
 

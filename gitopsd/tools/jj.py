@@ -72,7 +72,8 @@ class Jj:
         name, _, remote = trunk.rpartition("@")
         # jj writes `trunk()` into a repository's configuration when it is created; if that bookmark is gone from the
         # remote, every command fails that asks what is immutable.
-        self._config = (*_CONFIG, f'''revset-aliases."trunk()"='present("{name}"@"{remote}")\'''')
+        target = f'present("{name}"@"{remote}")'
+        self._config = (*_CONFIG, f"revset-aliases.\"trunk()\"='{target}'")
 
     async def working_copy(self) -> WorkingCopy:
         """Snapshot the working copy (what is in the files goes into `@`), import git's refs, and say what `@` is."""

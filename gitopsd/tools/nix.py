@@ -112,7 +112,7 @@ class Nix:
 
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
         """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
-        self._roots.mkdir(parents=True, exist_ok=True)
+        self._root(revision).parent.mkdir(parents=True, exist_ok=True)
         log = NixLog(progress)
         where = f"&dir={quote(self._directory)}" if self._directory else ""
         attribute = f'nixosConfigurations."{self._host}".config.system.build.toplevel'

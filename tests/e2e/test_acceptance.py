@@ -1,9 +1,8 @@
 """The acceptance procedures that people have as typed-by-hand test plans (2 and 4 of five)."""
 
 import pytest
-from lab import Lab
-
 from e2e.scene import BROKEN_SSHD, HELLO, USER, set_up
+from lab import Lab
 
 pytestmark = pytest.mark.lab
 

@@ -1,9 +1,8 @@
 """Bad input gets a clear error, and loses nothing."""
 
 import pytest
-from lab import Host, Lab
-
 from e2e.scene import HELLO, USER, set_up
+from lab import Host, Lab
 
 pytestmark = pytest.mark.lab
 

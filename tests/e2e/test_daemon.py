@@ -4,9 +4,8 @@ import json
 import time
 
 import pytest
-from lab import Host, Lab
-
 from e2e.scene import HELLO, USER, set_up
+from lab import Host, Lab
 
 pytestmark = pytest.mark.lab
 

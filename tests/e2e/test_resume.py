@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from lab import Host, Lab
-
 from e2e.scene import BROKEN_SSHD, HELLO, USER, set_up
+from lab import Host, Lab
 
 pytestmark = pytest.mark.lab
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from gitopsd.machine import State
 from gitopsd.types import (
     Cycle,
     CycleKind,
@@ -16,7 +17,6 @@ from gitopsd.types import (
     SystemFacts,
     UnitHealth,
 )
-from gitopsd.machine import State
 
 T = TypeVar("T")
 

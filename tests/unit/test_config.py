@@ -46,7 +46,7 @@ def test_all_faults_are_reported_at_once_with_path_found_and_expected() -> None:
         "  dotfiles[0].user: found 3, expected a string",
         "  dotfiles[0].repo_url: found nothing, expected a string",
         "  verify.validate_units[0]: found 'sshd', expected a unit with its suffix, such as \"sshd.service\"",
-        "  verify.soak: found 'long', expected a duration such as \"30s\" or \"5min\"",
+        '  verify.soak: found \'long\', expected a duration such as "30s" or "5min"',
     ]
     assert caught.value.advice == "correct it, then `gitopsctl config check c.toml`"
 

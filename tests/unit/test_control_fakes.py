@@ -278,7 +278,7 @@ class Daemon:
 async def eventually(condition: Callable[[], bool], seconds: float = 3.0) -> None:
     """Wait until something that the other end of a socket causes is true."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in another process or in the kernel
+        while not condition():
             await asyncio.sleep(0.002)
 
 

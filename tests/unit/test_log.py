@@ -29,7 +29,13 @@ def test_values_with_newlines_keep_their_lines() -> None:
 
 
 def test_a_fact_becomes_fields() -> None:
-    event = {"event": "rolled back", "level": "error", "message": "sshd.service has failed", "cycle": 7, "revision": None}
+    event = {
+        "event": "rolled back",
+        "level": "error",
+        "message": "sshd.service has failed",
+        "cycle": 7,
+        "revision": None,
+    }
     fields = parsed(to_journal(None, "", event).encode("utf-8", "surrogateescape"))
     assert fields["MESSAGE"] == "rolled back: sshd.service has failed"
     assert fields["PRIORITY"] == "3"

@@ -4,12 +4,12 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
+from unit.world import Crashing, World, upgraded
 
 from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, State
 from gitopsd.types import CycleKind, Outcome, SyncWord
-from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
-from unit.world import Crashing, World, upgraded
 
 
 @pytest.fixture
@@ -101,8 +101,9 @@ async def test_a_transient_build_failure_is_retried_and_never_rejects(world: Wor
 
 async def test_a_check_that_fails_leaves_the_system_alone(world: World) -> None:
     world.builder.check_error = Rejected("check `is a NixOS system`: no")
-    summary, _ = await upgraded(world)
-    assert summary.outcome is Outcome.build_failed
+    summary, updates = await upgraded(world)
+    assert summary.outcome is Outcome.check_failed
+    assert "=== Build Validation FAILED ===" in [update.line for update in updates]
     assert world.activator.order == []
 
 
@@ -205,6 +206,12 @@ async def test_boot_mode_activates_nothing_now(tmp_path: Path) -> None:
     summary, _ = await upgraded(world)
     assert summary.outcome is Outcome.at_reboot
     assert (world.activator.current, world.activator.boot_default) == (OLD, NEW)
+    again, _ = await upgraded(world)
+    assert again.outcome is Outcome.at_reboot
+    world.activator.current = NEW  # it was booted
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.up_to_date
+    assert world.activator.order == ["profile new", "boot new"]
 
 
 async def test_offline_is_normal(world: World) -> None:
@@ -350,7 +357,7 @@ async def test_stopping_during_switch_leaves_it_running_and_the_next_start_takes
         await never.wait()
         return status
 
-    world.activator.activate = slow  # type: ignore[assignment,method-assign]
+    world.activator.activate = slow  # type: ignore[method-assign]
     daemon = await world.start()
     await daemon.ask()
     await reached.wait()
@@ -362,6 +369,31 @@ async def test_stopping_during_switch_leaves_it_running_and_the_next_start_takes
     assert world.activator.order == ["test new", "profile new", "boot new"]
     assert (await daemon.store.history(1))[0].outcome is Outcome.success
     await daemon.stop()
+
+
+async def test_a_revision_that_takes_the_machine_down_twice_is_not_tried_a_third_time(world: World) -> None:
+    async def hang(names: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    world.units.health = hang  # type: ignore[assignment,method-assign]
+    for attempt in (1, 2):
+        reached = asyncio.Event()
+        daemon = await world.start()
+        await daemon.ask()
+        await reached.wait()
+        await daemon.stop()
+        world.clock.boot = f"boot-{attempt + 1}"
+        world.activator.current = OLD
+        world.activator.done.clear()
+        daemon = await world.start()
+        await daemon.rests()
+        (entry,) = await daemon.store.history(1)
+        rejected = daemon.loop.snapshot().rejected
+        await daemon.stop()
+        assert entry.outcome is Outcome.interrupted
+        assert len(rejected) == attempt - 1
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
 
 
 WRITES = ("activate", "set_profile", "restore_profile", "forget")

@@ -1,6 +1,7 @@
 """Decisions."""
 
 import pytest
+from unit.fakes import NEW, OLD, REV_A, REV_B, cycle, unit
 
 from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, TABLE, Event, State
@@ -30,7 +31,6 @@ from gitopsd.types import (
     SyncWord,
     SystemFacts,
 )
-from unit.fakes import NEW, OLD, REV_A, REV_B, cycle, unit
 
 STEP_STATES = [state for state in State if state not in RESTING]
 DEPLOYED = Deployed(revision=REV_A, toplevel=OLD, at=1.0)

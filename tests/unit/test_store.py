@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from unit.fakes import NEW, REV_B, cycle
 
 from gitopsd.daemon.store import MIGRATIONS, SqliteStore
 from gitopsd.errors import Failed
@@ -21,7 +22,6 @@ from gitopsd.types import (
     Rejection,
     StepRecord,
 )
-from unit.fakes import NEW, REV_B, cycle
 
 STEP = StepRecord(state=State.build, started=1.0, ended=2.0, event="done", attempts=1, message="built")
 REJECTION = Rejection(revision=REV_B, outcome=Outcome.build_failed, reason="no", cycle=1, at=5.0)
@@ -106,7 +106,9 @@ async def test_forgive_forgets_rejections_and_blocked(store: SqliteStore) -> Non
     assert (memory.blocked, memory.rejected) == ("", ())
 
 
-@pytest.mark.parametrize("damage", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\0" + b"x" * 4000])
+@pytest.mark.parametrize(
+    "damage", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\0" + b"x" * 4000]
+)
 async def test_a_damaged_file_is_kept_aside_and_the_daemon_starts(tmp_path: Path, damage: bytes) -> None:
     (tmp_path / "state.db").write_bytes(damage)
     store = SqliteStore(tmp_path / "state.db")
@@ -122,7 +124,7 @@ async def test_a_record_that_cannot_be_decoded_counts_as_damage(tmp_path: Path) 
     await store.save_cycle(cycle())
     await store.close()
     with sqlite3.connect(tmp_path / "state.db") as db:
-        db.execute("UPDATE running SET cycle = '{\"id\": \"x\"}'")
+        db.execute('UPDATE running SET cycle = \'{"id": "x"}\'')
     db.close()
     store = SqliteStore(tmp_path / "state.db")
     assert (await store.open()).endswith("state.db.damaged-1")

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unit.fakes import FakeActivator, FakeBuilder, FakeClock, FakeDotfiles, FakeSource, FakeUnits
+
 from gitopsd.config import RetrySection, VerifyConfig
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.loop import Loop, StepSet
@@ -21,7 +23,6 @@ from gitopsd.steps.rollback import rollback
 from gitopsd.steps.switch import switch
 from gitopsd.steps.verify import verify
 from gitopsd.types import Cycle, CycleKind, CycleSummary, Outcome, Snapshot, Update
-from unit.fakes import FakeActivator, FakeBuilder, FakeClock, FakeDotfiles, FakeSource, FakeUnits
 
 
 class Crash(BaseException):
