@@ -29,7 +29,7 @@ unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
 tools: image ## real jj, chezmoi and git, inside the lab's image
-	$(PY) -m lab run -- python3 -m pytest -p no:cacheprovider tests/tools
+	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools
 
 lab: image ## machines with real systemd, nix and reboots
 	$(PY) -m pytest tests/e2e

@@ -109,7 +109,15 @@ class PersonDotfiles:
         if word is SyncWord.success and parked:
             word = SyncWord.conflicts_preserved
         notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
-        return _with(facts, word=word, trunk=done.trunk, published=done.proven, parked=parked, notices=notices)
+        return _with(
+            facts,
+            word=word,
+            trunk=done.trunk,
+            published=done.proven,
+            sent=done.sent,
+            parked=parked,
+            notices=notices,
+        )
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""

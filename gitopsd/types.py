@@ -129,6 +129,7 @@ class PersonFacts(Value, frozen=True, kw_only=True):
         trunk: the trunk's commit on the remote as last seen; empty if unknown.
         captured: paths in the repository that were committed in this cycle.
         published: the remote was read back and holds every captured byte.
+        sent: something was pushed for that in this cycle.
         applied: targets in the home that were written in this cycle.
         parked: what stands beside the trunk.
         notices: what the person should know.
@@ -141,6 +142,7 @@ class PersonFacts(Value, frozen=True, kw_only=True):
     trunk: str = ""
     captured: tuple[str, ...] = ()
     published: bool = False
+    sent: bool = False
     applied: tuple[str, ...] = ()
     parked: tuple[Parked, ...] = ()
     notices: tuple[Notice, ...] = ()

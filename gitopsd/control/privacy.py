@@ -97,7 +97,9 @@ class View:
 
 def _in_public(person: PersonFacts) -> PersonFacts:
     """How their sync went, and nothing of what is in their home or repository."""
-    return PersonFacts(user=person.user, word=person.word, offline=person.offline, published=person.published)
+    return PersonFacts(
+        user=person.user, word=person.word, offline=person.offline, published=person.published, sent=person.sent
+    )
 
 
 def _without_message(attempt: Attempt | None) -> Attempt | None:

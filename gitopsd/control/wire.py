@@ -45,6 +45,7 @@ class Person:
     trunk: str
     captured: list[str]
     published: bool
+    sent: bool
     applied: list[str]
     parked: list[Parked]
     notices: list[Notice]

@@ -14,7 +14,7 @@ import structlog
 from gitopsd import __version__
 from gitopsd.config import Config, load
 from gitopsd.control.server import ControlServer
-from gitopsd.daemon.assembly import Surroundings, assemble
+from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.clock import SystemClock
 from gitopsd.daemon.loop import Loop
@@ -166,6 +166,7 @@ def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | 
 def _state_directory(path: Path) -> None:
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (path / ROOTS).mkdir(exist_ok=True)
     except OSError as error:
         raise Failed(f"cannot create the state directory {path}: {error.strerror}") from error
 

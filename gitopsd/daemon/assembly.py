@@ -25,6 +25,7 @@ from gitopsd.tools.nix import Nix
 from gitopsd.tools.process import Processes
 from gitopsd.tools.systemd import Systemd
 
+ROOTS = "roots"  # below the state directory: links that keep builds from the garbage collector
 _SLACK = 120.0  # seconds beside the limits that a step's parts have themselves
 
 
@@ -65,7 +66,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     nix = Nix(
         around.processes,
         mirror=mirror_path,
-        roots=around.state_dir / "roots",
+        roots=around.state_dir / ROOTS,
         host=config.host,
         directory=system.directory,
         timeout=system.build_timeout,

@@ -105,6 +105,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         parked: the commit on this host's bookmark; empty if nothing is parked.
         conflicts: the parked paths.
         proven: the remote was read back and has it all.
+        sent: something was pushed for that.
         left_behind: the local trunk bookmark has commits that the working copy does not stand on.
         rewritten: the trunk as it was before somebody rewrote it; empty if nobody did.
 
@@ -114,6 +115,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     parked: str
     conflicts: tuple[str, ...]
     proven: bool
+    sent: bool = False
     left_behind: bool = False
     rewritten: str = ""
 
@@ -232,12 +234,11 @@ class Engine:
             return Published(trunk="", parked="", conflicts=(), proven=True)
         line = await self._line(standing, here)
         plan = await self._plan(standing, line, here.description.strip() or message)
-        if push:
-            await self._push(standing, plan)
+        sent = push and await self._push(standing, plan)
         left_behind = await self._settle(standing, plan, pushed=push)
         found = _published(plan.trunk, plan.parked, plan.forks, proven=push)
         rewritten = standing.memory.trunk if line.rewritten else ""
-        return msgspec.structs.replace(found, left_behind=left_behind, rewritten=rewritten)
+        return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten)
 
     async def move(self) -> bool:
         """Put the working copy where the last merge wants it; False if it was edited meanwhile and stays.
@@ -411,13 +412,13 @@ class Engine:
         parent = before if grows else origin
         return await self.trees.commit(tree, (parent,) if parent else (), text)
 
-    async def _push(self, standing: Standing, plan: Plan) -> None:
-        """Push trunk and bookmark together or not at all, and prove it."""
+    async def _push(self, standing: Standing, plan: Plan) -> bool:
+        """Push trunk and bookmark together or not at all, and prove it; False if the remote has it all already."""
         wanted = {self._trunk: plan.trunk, self.bookmark: plan.parked}
         old = {name: standing.remote.get(name, "") for name in wanted}
         changed = [name for name in wanted if wanted[name] != old[name]]
         if not changed:
-            return
+            return False
         # The trunk is not forced. The bookmark is: only this host writes it, and the lease proves even that.
         force = [f"--force-with-lease={_HEADS}{self.bookmark}:{old[self.bookmark]}"] if self.bookmark in changed else []
         refspecs = [f"{wanted[name]}:{_HEADS}{name}" for name in changed]
@@ -432,6 +433,7 @@ class Engine:
             if error.cause is Cause.remote_moved:
                 await self.fetch()
             raise
+        return True
 
     async def _prove(self, wanted: Mapping[str, str], old: Mapping[str, str]) -> None:
         heads = await self._git.ls_remote_refs(_REMOTE, *(f"{_HEADS}{name}" for name in wanted))

@@ -16,7 +16,9 @@ async def push(cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles], 
     facts = await each_person(
         cycle, people, reporter, lambda who, known: who.publish(known, message), SyncWord.push_failed
     )
-    if any(person.published for person in facts.people):
+    sent = any(person.sent for person in facts.people)
+    if sent:
         reporter.line("Successfully pushed changes")
     parked = sum(len(person.parked) for person in facts.people)
-    return StepResult(event=Event.done, facts=facts, message=f"{parked} parked" if parked else "published")
+    said = ("published" if sent else "nothing to publish") + (f", {parked} parked" if parked else "")
+    return StepResult(event=Event.done, facts=facts, message=said)

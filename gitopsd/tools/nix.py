@@ -93,7 +93,7 @@ class Nix:
     Args:
         processes: starts nix.
         mirror: the bare repository that revisions are built from.
-        roots: a directory for GC roots of what is built and not deployed yet.
+        roots: an existing directory for GC roots of what is built and not deployed yet.
         host: the name under `nixosConfigurations`.
         directory: of the flake in the repository; empty is its root.
         timeout: seconds that evaluation and build may take.
@@ -112,7 +112,6 @@ class Nix:
 
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
         """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
-        self._root(revision).parent.mkdir(parents=True, exist_ok=True)
         log = NixLog(progress)
         where = f"&dir={quote(self._directory)}" if self._directory else ""
         attribute = f'nixosConfigurations."{self._host}".config.system.build.toplevel'
@@ -141,15 +140,14 @@ class Nix:
 
     async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
         """See `ports.Builder`. What is asked for is what switch-to-configuration and verify will need."""
-        for name in ("nixos-version", "bin/switch-to-configuration"):
-            if not Path(toplevel, name).exists():
-                raise Rejected(
-                    f"check `is a NixOS system`: {toplevel} has no {name}",
-                    meaning="it cannot be switched to; the system is unchanged",
-                    advice=f'see that nixosConfigurations."{self._host}" is made by nixpkgs.lib.nixosSystem',
-                )
-        there = Path(toplevel, "etc/systemd/system")
-        missing = [unit for unit in units if not (there / unit).exists() and not (there / _template(unit)).exists()]
+        if lacking := _lacking(toplevel, ("nixos-version", "bin/switch-to-configuration")):
+            raise Rejected(
+                f"check `is a NixOS system`: {toplevel} has no {lacking[0]}",
+                meaning="it cannot be switched to; the system is unchanged",
+                advice=f'see that nixosConfigurations."{self._host}" is made by nixpkgs.lib.nixosSystem',
+            )
+        there = f"{toplevel}/etc/systemd/system"
+        missing = [unit for unit in units if _lacking(there, (unit,)) and _lacking(there, (_template(unit),))]
         if missing:
             raise Rejected(
                 f"check `validate_units exist`: {', '.join(missing)} not in {there}",
@@ -195,6 +193,10 @@ def store_path_at(link: Path) -> StorePath | None:
         return parse_store_path(str(link.resolve(strict=True)))
     except (OSError, ValueError):
         return None
+
+
+def _lacking(directory: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if not Path(directory, name).exists()]
 
 
 def _template(unit: str) -> str:

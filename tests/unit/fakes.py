@@ -90,7 +90,7 @@ class FakeDotfiles:
 
     async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         self.message = message
-        return msgspec.structs.replace(await self._verb("publish", facts), published=True)
+        return msgspec.structs.replace(await self._verb("publish", facts), published=True, sent=True)
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         return await self._verb("apply", facts)
