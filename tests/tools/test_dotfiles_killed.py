@@ -13,8 +13,28 @@ MERGED = "one of a\ntwo\nthree\nfour\nfive\nsix\nseven of b\n"
 # Commands that leave no trace, or add objects that nothing points to. `op` is `jj op log`: `jj op restore` is not part
 # of a sync that goes well.
 READS = frozenset(
-    "config ls-remote for-each-ref rev-parse merge-base diff-tree ls-tree cat-file var managed dump status rev-list"
-    " ls-files op merge-tree read-tree update-index write-tree commit-tree".split()
+    [
+        "config",
+        "ls-remote",
+        "for-each-ref",
+        "rev-parse",
+        "merge-base",
+        "diff-tree",
+        "ls-tree",
+        "cat-file",
+        "var",
+        "managed",
+        "dump",
+        "status",
+        "rev-list",
+        "ls-files",
+        "op",
+        "merge-tree",
+        "read-tree",
+        "update-index",
+        "write-tree",
+        "commit-tree",
+    ]
 )
 
 
