@@ -115,6 +115,11 @@ def short(revision: Revision) -> str:
     return revision[:12]
 
 
+def first_line(message: str) -> str:
+    """A message begins with one sentence; what follows is detail for `show` and the journal."""
+    return message.split("\n", 1)[0]
+
+
 def still_starting(units: Sequence[UnitHealth]) -> tuple[str, ...]:
     """Which of the units are on their way to active, and may still get there."""
     return tuple(unit.name for unit in units if unit.active in ("activating", "reloading", "inactive", "deactivating"))

@@ -134,8 +134,10 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
             ],
         )
     yield from _under_way(answer, look)
-    yield "upgrade", _last(answer.get("last_upgrade"), look)
-    yield "sync", _last(answer.get("last_sync"), look)
+    upgrade, sync = answer.get("last_upgrade"), answer.get("last_sync")
+    yield "upgrade", _last(upgrade, look)
+    if not (upgrade and sync and upgrade["id"] == sync["id"]):  # an upgrade syncs the homes too
+        yield "sync", _last(sync, look)
     yield from _system(answer, look)
     for rejected in answer.get("rejected", []):
         yield "rejected", _rejected(rejected, look)
@@ -153,9 +155,14 @@ def _under_way(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         wait = attempt["next_try"] - look.now
         when = f"in {duration(wait)}" if wait > 0 else "now"
         text = f"attempt {attempt['number']} of {attempt['limit']} {when} ({attempt['cause']})"
-        yield "retry", [look.paint(text, _YELLOW), *attempt["message"].splitlines()]
+        yield "retry", [look.paint(text, _YELLOW), first(attempt["message"])]
     if answer.get("pending"):
         yield "pending", [f"cycle {answer['pending']} ({answer.get('pending_kind') or 'unknown'}) follows"]
+
+
+def first(message: str) -> str:
+    """A message begins with one sentence; what follows is detail, which `show` has in full."""
+    return message.split("\n", 1)[0]
 
 
 def _last(summary: Json | None, look: Look) -> list[str]:
@@ -166,7 +173,7 @@ def _last(summary: Json | None, look: Look) -> list[str]:
     where = f" (cycle {summary['id']}, for {flat(summary['requested_by'])})"
     if outcome in FINE:
         return [head + where]
-    return [head + where, *summary.get("message", "").splitlines(), f"gitopsctl show {summary['id']}"]
+    return [head + where, first(summary.get("message", "")), f"gitopsctl show {summary['id']}"]
 
 
 def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
@@ -207,7 +214,7 @@ def _rejected(rejected: Json, look: Look) -> list[str]:
     head = (
         f"{short(rejected['revision'])}, {rejected['outcome']}, {ago(rejected['at'], look)} (cycle {rejected['cycle']})"
     )
-    return [look.paint(head, _RED), *rejected["reason"].splitlines()]
+    return [look.paint(head, _RED), first(rejected["reason"])]
 
 
 def _person(person: Json, look: Look) -> list[str]:
@@ -239,7 +246,7 @@ def history(cycles: list[Json], look: Look) -> list[str]:
             duration(cycle["ended"] - cycle["started"]),
             cycle["outcome"],
             cycle["revision"][:12] if cycle.get("revision") else "-",
-            flat(cycle.get("message", "")),
+            first(cycle.get("message", "")),
         )
         for cycle in cycles
     ]
@@ -268,9 +275,8 @@ def detail(answer: Json, look: Look) -> list[str]:
     lines.append("")
     for step in answer.get("steps", []):
         tries = f", {step['attempts']} attempts" if step["attempts"] > 1 else ""
-        head, *rest = step["message"].splitlines() or [""]
-        lines.append(f"{step['state']:>8}  {duration(step['ended'] - step['started'])}{tries}  {head}".rstrip())
-        lines += [f"{'':8}  {line}" for line in rest]
+        took = duration(step["ended"] - step["started"])
+        lines.append(f"{step['state']:>8}  {took}{tries}  {first(step['message'])}".rstrip())
     lines.append("")
     for person in answer.get("facts", {}).get("people", []):
         lines += _person(person, look)

@@ -163,7 +163,7 @@ def _explain_outcome(args: Namespace, terminal: Terminal, cycle: int, outcome: s
         message = cleaned(call(args.socket, "io.gitopsd.Status.Show", {"cycle": cycle}))["detail"]["summary"]["message"]
     except CallFailed:  # the record is gone or not ours to read; the outcome says enough
         message = ""
-    terminal.say(f"gitopsctl: cycle {cycle} ended as {outcome}" + (f": {message}" if message else ""))
+    terminal.say(f"gitopsctl: cycle {cycle} ended as {outcome}" + (f": {render.first(message)}" if message else ""))
     if meaning := render.MEANINGS.get(outcome):
         terminal.say(f"  {meaning}")
     terminal.say(f"  try: gitopsctl show {cycle}")

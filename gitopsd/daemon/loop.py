@@ -21,6 +21,7 @@ from gitopsd.policy import (
     CANCELLABLE,
     admits,
     after_error,
+    first_line,
     is_drift,
     merge_requests,
     rest,
@@ -245,7 +246,7 @@ class Loop:
                 record.state.value, state=record.state.value, machine_event=record.event, message=record.message
             )
         if rejection is not None:
-            self._log.warning("revision rejected", revision=rejection.revision, message=rejection.reason)
+            self._log.warning("revision rejected", revision=rejection.revision, message=first_line(rejection.reason))
         cycle = self._moved(cycle, result.facts, state)
         if state in RESTING:
             await self._finish(cycle, result, record, rejection)
@@ -304,7 +305,7 @@ class Loop:
         await self._tidy()
         self._log_end(summary, cycle)
         self._remember(await self._store.memory())
-        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=message, outcome=outcome))
+        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
 
     async def _tidy(self) -> None:
         """Free the activation's unit. If that fails, the next activation makes room for itself."""
@@ -331,7 +332,8 @@ class Loop:
         say(
             event,
             outcome=summary.outcome.value,
-            message=summary.message,
+            message=first_line(summary.message),
+            detail=summary.message if summary.message != first_line(summary.message) else None,
             revision=summary.revision,
             toplevel=summary.toplevel,
         )

@@ -25,6 +25,7 @@ _TRANSIENT = re.compile(
 # nix's internal-json log: activity and result types (src/libutil/include/nix/util/logging.hh).
 _ACT_FILE_TRANSFER, _ACT_BUILDS, _ACT_BUILD = 101, 104, 105
 _RES_BUILD_LOG_LINE, _RES_PROGRESS = 101, 105
+_ERROR = re.compile(r"^\s*error: *(\S.*)$", re.MULTILINE)
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -40,6 +41,7 @@ class NixLog:
         self._progress = progress
         self._kinds: dict[int, int] = {}
         self._errors: deque[str] = deque(maxlen=40)
+        self._chatter: deque[str] = deque(maxlen=10)  # of git and other programs that nix runs
         self._log: deque[str] = deque(maxlen=25)
         self._building = ""
         self._built = (0, 0)
@@ -47,13 +49,12 @@ class NixLog:
     def feed(self, line: str) -> None:
         """Take one line of stderr."""
         if not line.startswith("@nix "):
-            if line.strip():
-                self._errors.append(_plain(line))
+            self._chatter.append(_plain(line))
             return
         try:
             event = json.loads(line[5:])
         except json.JSONDecodeError:
-            self._errors.append(_plain(line))
+            self._chatter.append(_plain(line))
             return
         match event:
             case {"action": "msg", "level": 0, "msg": str(message)}:
@@ -66,7 +67,7 @@ class NixLog:
 
     def _started(self, kind: int, text: str) -> None:
         if kind == _ACT_BUILD:
-            self._building = text
+            self._building = text.removeprefix("building ").strip("'")
             self._log.clear()
             self._progress(f"{text} ({self._built[0]} of {self._built[1]} built)")
         elif kind == _ACT_FILE_TRANSFER and text:
@@ -81,10 +82,12 @@ class NixLog:
                     self._built = (done, expected)
 
     def what_failed(self) -> str:
-        """The errors, and the end of the failing derivation's log where nix did not repeat it."""
-        errors = "\n".join(self._errors).strip()
+        """The error in one line, then in full, with the end of the failing derivation's log where nix left it out."""
+        errors = "\n".join(self._errors or self._chatter).strip()
+        found = _ERROR.findall(errors)
         log = "\n".join(line for line in self._log if line not in errors)
-        return f"{errors}\nlast lines of {self._building}:\n{log}" if log else errors
+        parts = [found[-1].strip() if found else "", errors, f"last lines of {self._building}:\n{log}" if log else ""]
+        return "\n".join(part for part in parts if part)
 
 
 class Nix:

@@ -57,7 +57,8 @@ def test_a_host_in_trouble_says_what_to_type() -> None:
     assert "blocked, 10 min ago (cycle 5, for timer)\n              upgrade_secret_message\n" in shown
     assert "gitopsctl show 5" in shown
     assert "    rejected: 999999999999, build-failed, 2 h ago (cycle 4)\n" in shown
-    assert "                at flake.nix:3" in shown
+    assert "attribute 'x' missing" in shown
+    assert "at flake.nix:3" not in shown  # one sentence here; `show` has the rest
     assert "the newest file is refused, the one before it is in force" in shown
 
 
