@@ -5,9 +5,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 
-# python3-gi comes from the distribution: PyGObject does not build from PyPI on Debian 12, so the virtual environment
-# sees the system's packages.
-SYSTEM_PACKAGES := git python3 python3-venv python3-gi gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
+# python3-gi comes from the distribution (and python3-cairo, which its metadata asks for): PyGObject does not build from
+# PyPI on Debian 12, so the virtual environment sees the system's packages.
+SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
 .PHONY: help demo test lint types unit tools lab bench image clean
 help: ## list the targets

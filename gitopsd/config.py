@@ -29,6 +29,18 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of all sections."""
 
 
+class MergeConfig(Section, frozen=True, kw_only=True):
+    """`[dotfiles.merge]`: files that are merged in a way of their own, for the `[[dotfiles]]` entry above it.
+
+    Args:
+        union: patterns of repository paths, such as `dot_bash_history` or `**/known_hosts`. These are lists of lines:
+            where both sides changed the same lines, both are kept and nobody is asked.
+
+    """
+
+    union: tuple[str, ...] = ()
+
+
 class DotfilesConfig(Section, frozen=True, kw_only=True):
     """`[[dotfiles]]`: one person of this host whose dotfiles are kept in step.
 
@@ -39,6 +51,9 @@ class DotfilesConfig(Section, frozen=True, kw_only=True):
         source: chezmoi's source directory, relative to the home.
         auto_commit: capture edits of the home.
         auto_push: publish what was captured.
+        deletions: what to do with a file that was deleted in the home: `report` it, or `capture` it, which takes it
+            out of the repository. A home that looks lost deletes nothing.
+        merge: see below.
 
     """
 
@@ -48,6 +63,8 @@ class DotfilesConfig(Section, frozen=True, kw_only=True):
     source: str = ".local/share/chezmoi"
     auto_commit: bool = True
     auto_push: bool = True
+    deletions: typing.Literal["report", "capture"] = "report"
+    merge: MergeConfig = MergeConfig()
 
 
 class SystemConfig(Section, frozen=True, kw_only=True):
@@ -80,13 +97,33 @@ class SwitchConfig(Section, frozen=True, kw_only=True):
     timeout: Seconds = 900.0
 
 
+class ProbeConfig(Section, frozen=True, kw_only=True):
+    """`[[verify.probes]]`: a question that the new system must answer, in one of three ways.
+
+    Args:
+        tcp: `host:port` that takes a connection.
+        http: a URL that answers with a status below 400.
+        command: a program with its arguments that ends with status 0; it runs as root, in `/`, with a small environment.
+        timeout: how long one try may take.
+
+    """
+
+    tcp: str = ""
+    http: str = ""
+    command: tuple[str, ...] = ()
+    timeout: Seconds = 5.0
+
+
 class VerifyConfig(Section, frozen=True, kw_only=True):
     """`[verify]`: what a new system must prove.
 
     Args:
         validate_units: units that must be active, and stay so.
         soak: for how long.
-        deadline: how long they may take to become active.
+        deadline: how long they may take to become active, and the probes to pass.
+        probes: what must answer before the soak and after it.
+        reachability: the configuration's remote, if it could be reached before, must be reachable through the new
+            system: a host that cannot fetch any more cannot be repaired by a push.
         on_validation_failure: `rollback`, or `keep` the new system and report.
 
     """
@@ -94,6 +131,8 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
     validate_units: tuple[UnitName, ...] = ()
     soak: Seconds = 30.0
     deadline: Seconds = 300.0
+    probes: tuple[ProbeConfig, ...] = ()
+    reachability: bool = True
     on_validation_failure: typing.Literal["rollback", "keep"] = "rollback"
 
 
@@ -189,9 +228,6 @@ PLANNED: dict[str, str] = {
     "config.post_update_hooks": "hooks",
     "config.ssh_key": "a key per repository",
     "dotfiles.ssh_key": "a key per repository",
-    "dotfiles.merge": "union merges",
-    "dotfiles.deletions": "capturing deletions",
-    "verify.probes": "probes",
     "verify.validation_checks": "a person's own checks before the switch",
 }
 
@@ -366,12 +402,27 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         seen.add(person.user)
         if person.user == "":
             faults.append(Fault(path=f"dotfiles[{i}].user", found="an empty string", expected="a login name"))
+        faults.extend(
+            Fault(path=f"dotfiles[{i}].merge.union[{j}]", found=repr(pattern), expected="a path below the repository")
+            for j, pattern in enumerate(person.merge.union)
+            if not pattern.strip("/") or pattern.startswith(("/", "!", "~"))
+        )
         if Path(person.source).is_absolute() or ".." in Path(person.source).parts:
             faults.append(
                 Fault(path=f"dotfiles[{i}].source", found=repr(person.source), expected="a path below the home")
             )
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
+    for i, probe in enumerate(config.verify.probes):
+        ways = [way for way in ("tcp", "http", "command") if getattr(probe, way)]
+        path = f"verify.probes[{i}]"
+        if len(ways) != 1:
+            found = " and ".join(f"`{way}`" for way in ways) or "none"
+            faults.append(Fault(path=path, found=found, expected="one of `tcp`, `http`, `command`"))
+        if probe.tcp and not re.fullmatch(r".+:\d{1,5}", probe.tcp):
+            faults.append(Fault(path=f"{path}.tcp", found=repr(probe.tcp), expected='"host:port"'))
+        if probe.http and not re.match(r"https?://\S+$", probe.http):
+            faults.append(Fault(path=f"{path}.http", found=repr(probe.http), expected="a URL of http or https"))
     faults.extend(
         Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
         for field in msgspec.structs.fields(RetryConfig)

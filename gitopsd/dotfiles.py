@@ -14,13 +14,29 @@ A sync with nothing to do runs six commands: `git config` (is it our remote), `g
 """
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
 
+from gitopsd import deletions
+from gitopsd.choices.contact import differs
 from gitopsd.config import DotfilesConfig
+from gitopsd.deletions import left_deleted
+from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
-from gitopsd.tools.chezmoi import Comparison, Home, Row, is_encrypted, is_plain_file, is_template, same_target
+from gitopsd.repo.repair import Repair
+from gitopsd.repo.resolve import Resolver
+from gitopsd.tools.chezmoi import (
+    Comparison,
+    Home,
+    Row,
+    is_encrypted,
+    is_plain_file,
+    is_template,
+    same_target,
+    target_of,
+)
 from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.tools.process import Account, Processes
@@ -47,6 +63,7 @@ class PersonDotfiles:
         self._account = account
         self._engine_made: Engine | None = None
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
+        self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
 
     @property
     def user(self) -> str:
@@ -55,6 +72,9 @@ class PersonDotfiles:
 
     async def fetch(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
+        return await self._guarded(self._fetch, facts)
+
+    async def _fetch(self, facts: PersonFacts) -> PersonFacts:
         self._calm = None
         engine = self._engine()
         if (notice := self._missing() or await self._wrong_remote(engine)) is not None:
@@ -63,6 +83,9 @@ class PersonDotfiles:
 
     async def capture(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
+        return await self._guarded(self._capture, facts)
+
+    async def _capture(self, facts: PersonFacts) -> PersonFacts:
         engine, home = self._engine(), self._home()
         here = await engine.snapshot()
         seen = await home.compare()
@@ -78,7 +101,9 @@ class PersonDotfiles:
                 notices += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
         elif edited:
             notices += [_kept(row.target, "auto_commit is off") for row in edited]
-        notices += [_deleted(row.target) for row in seen.rows if row.last == "D"]
+        if gone := [row.target for row in seen.rows if row.last == "D"]:
+            notices += await self._delete(engine, home, here, gone)
+            here = await engine.snapshot() if self._config.deletions == "capture" else here
         if not seen.rows:
             self._calm = await engine.settled(here, push=self._config.auto_push)
         captured: tuple[str, ...] = ()
@@ -90,6 +115,9 @@ class PersonDotfiles:
 
     async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         """See `ports.Dotfiles`."""
+        return await self._guarded(lambda known: self._publish(known, message), facts)
+
+    async def _publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         if facts.offline or facts.word is SyncWord.fetch_failed:
             return facts  # what was captured stays in the working copy's commit
         engine = self._engine()
@@ -100,9 +128,7 @@ class PersonDotfiles:
             )
             return _with(facts, word=SyncWord.success_local_only, notices=(*facts.notices, notice))
         done = self._calm or await engine.publish(message, push=self._config.auto_push)
-        parked = tuple(
-            Parked(path=printable(path), bookmark=engine.bookmark, commit=done.parked) for path in done.conflicts
-        )
+        parked = tuple(_parked(path, engine.bookmark, done.parked) for path in done.conflicts)
         word = facts.word
         if word is SyncWord.success and not self._config.auto_push:
             word = SyncWord.success_local_only
@@ -117,10 +143,14 @@ class PersonDotfiles:
             sent=done.sent,
             parked=parked,
             notices=notices,
+            elsewhere=await self._parked_elsewhere(engine),
         )
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
+        return await self._guarded(self._apply, facts)
+
+    async def _apply(self, facts: PersonFacts) -> PersonFacts:
         if facts.offline or facts.word in (SyncWord.fetch_failed, SyncWord.push_failed, SyncWord.failed):
             return facts  # the home stays with what it has; nothing new came, or nobody knows what
         if self._calm is not None:
@@ -140,6 +170,32 @@ class PersonDotfiles:
             applied, left = await self._write(home, seen, drop={notice.path for notice in notices if notice.path})
             notices += left
         return _with(facts, applied=applied, notices=tuple(dict.fromkeys(notices)))
+
+    async def _parked_elsewhere(self, engine: Engine) -> tuple[Parked, ...]:
+        """What other hosts have parked; worked out again only if the remote has anything new."""
+        heads = engine.fetched if self._calm else await engine.heads()
+        refs = {name: commit for name, commit in heads.items() if name != engine.bookmark}
+        if refs != self._elsewhere[0]:
+            resolver = Resolver(engine, trunk=self._config.trunk, same_file=same_target)
+            found = [each for each in await resolver.standoffs() if each.bookmark in refs and not each.settled]
+            self._elsewhere = (refs, tuple(_parked(each.name, each.bookmark, each.commit) for each in found))
+        return self._elsewhere[1]
+
+    async def _guarded(self, verb: Callable[[PersonFacts], Awaitable[PersonFacts]], facts: PersonFacts) -> PersonFacts:
+        """Run a verb unless the person is in the middle of something; repair what makes it fail, once."""
+        repair = self._repair()
+        if not repair.possible():
+            return await verb(facts)  # `fetch` says what is missing
+        if (halt := repair.halted()) is not None:
+            return _noted(_with(facts, word=SyncWord.failed), halt)
+        facts = _noted(facts, *await repair.before())
+        try:
+            return await verb(facts)
+        except GitopsdError as error:
+            mended = await repair.after(error)
+            if not mended:
+                raise
+        return await verb(_noted(facts, *mended))
 
     async def _sort(
         self, engine: Engine, home: Home, here: WorkingCopy, edited: list[Row]
@@ -170,6 +226,17 @@ class PersonDotfiles:
             await engine.derive(forks)
         return taken, notices
 
+    async def _delete(self, engine: Engine, home: Home, here: WorkingCopy, gone: list[str]) -> tuple[Notice, ...]:
+        """Take the sources of deleted targets away, as far as they are to be captured; say what is left alone."""
+        if self._config.deletions == "report" or not self._config.auto_commit:
+            return tuple(map(left_deleted, gone))
+        chosen = await deletions.choose(engine, home, here, gone, _origin)
+        if chosen.forks:
+            await engine.derive(chosen.forks)
+        if chosen.taken:
+            await home.forget(chosen.taken)
+        return chosen.notices
+
     async def _write(self, home: Home, seen: Comparison, drop: set[str]) -> tuple[tuple[str, ...], list[Notice]]:
         """Apply what is safe; say what was left alone, unless a notice about it is in `drop` already."""
         records = await home.records()
@@ -178,9 +245,9 @@ class PersonDotfiles:
             if row.last == " " and (row.next in "AR" or row.target in records):
                 safe.append(row.target)
             elif row.last == " ":
-                left.append(_not_ours(row.target))
+                left.append(differs(row.target))
             elif row.last == "D":
-                left.append(_deleted(row.target))
+                left.append(left_deleted(row.target))
             elif row.next != " ":
                 left.append(_not_captured(row.target))
         applied = safe
@@ -228,20 +295,18 @@ class PersonDotfiles:
             return None
         return Notice(
             what=f"{self._source} belongs to {printable(found) or 'no remote'}, and repo_url is {self._config.repo_url}",
-            advice=f"git -C {self._source} remote set-url origin {self._config.repo_url}",
+            advice=f"git -C {self._source} remote {'set-url' if found else 'add'} origin {self._config.repo_url}",
         )
 
     def _missing(self) -> Notice | None:
         """What the source directory lacks to be kept in step."""
         source = Path(self._source)
         if not source.is_dir():
-            return Notice(what=f"{source} does not exist", advice=f"chezmoi init {self._config.repo_url}")
+            return Notice(what=f"{source} does not exist", advice="gitopsctl dotfiles init")
         if not (source / ".git").is_dir():
-            return Notice(
-                what=f"{source} is no git repository of its own", advice=f"chezmoi init {self._config.repo_url}"
-            )
+            return Notice(what=f"{source} is no git repository of its own", advice="gitopsctl dotfiles init")
         if not (source / ".jj").is_dir():
-            return Notice(what=f"{source} is no jj repository", advice=f"cd {source} && jj git init --colocate")
+            return Notice(what=f"{source} is no jj repository", advice="gitopsctl dotfiles init")
         return None
 
     def _engine(self) -> Engine:
@@ -253,8 +318,12 @@ class PersonDotfiles:
                 trunk=self._config.trunk,
                 host=self._host,
                 same_file=same_target,
+                union=self._config.merge.union,
             )
         return self._engine_made
+
+    def _repair(self) -> Repair:
+        return Repair(self._processes, self._source, self._person, trunk=self._config.trunk)
 
     def _home(self) -> Home:
         return Home(self._processes, self._person, self._source)
@@ -276,17 +345,29 @@ async def _origin(engine: Engine, here: WorkingCopy, source: str, record: str) -
         return None
     if hashlib.sha256(await trees.content(now.blob)).hexdigest() == record:
         return here.commit
-    versions = await trees.versions(source, await engine.tips(here))
-    if now.blob not in {blob for commit, blob in versions if commit != here.commit}:
-        return None  # the source was edited as well, and re-add would write over that
+    if source in await engine.parked():
+        return None  # its older versions are ours alone: an edit that came from one of them would drop what is parked
+    merged = await trees.versions(source, await engine.merged())
+    if now.blob not in {blob for _, blob in merged}:
+        return None  # the source was edited as well, perhaps committed by hand, and re-add would write over that
+    versions = (*merged, *await trees.versions(source, (here.commit,)))
+    contents = await trees.contents({blob for _, blob in versions})
     for commit, blob in versions:
-        if hashlib.sha256(await trees.content(blob)).hexdigest() == record:
+        if hashlib.sha256(contents[blob]).hexdigest() == record:
             return commit
     return None
 
 
 def _with(facts: PersonFacts, **changes: object) -> PersonFacts:
     return msgspec.structs.replace(facts, **changes)
+
+
+def _noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:
+    return _with(facts, notices=tuple(dict.fromkeys((*facts.notices, *notices))))
+
+
+def _parked(path: str, bookmark: str, commit: str) -> Parked:
+    return Parked(path=printable(path), bookmark=bookmark, commit=commit, file=printable(target_of(path)))
 
 
 def _broken(seen: Comparison) -> list[Notice]:
@@ -332,27 +413,11 @@ def _not_written(target: str) -> Notice:
     )
 
 
-def _not_ours(target: str) -> Notice:
-    return Notice(
-        what=f"{printable(target)} was there before chezmoi managed it, and differs: it is left as it is",
-        path=printable(target),
-        advice=f"chezmoi add ~/{printable(target)}  # keeps yours; chezmoi apply --force takes the repository's",
-    )
-
-
 def _kept(target: str, why: str) -> Notice:
     return Notice(
         what=f"{printable(target)} is kept as it is: {why}",
         path=printable(target),
         advice=f"chezmoi diff ~/{printable(target)}",
-    )
-
-
-def _deleted(target: str) -> Notice:
-    return Notice(
-        what=f"{printable(target)} was deleted in the home: it is neither captured nor written again",
-        path=printable(target),
-        advice=f"chezmoi forget ~/{printable(target)}  # or chezmoi apply it to have it back",
     )
 
 

@@ -64,7 +64,7 @@ class Rejected(GitopsdError):
 
 
 class PersonNeeded(GitopsdError):
-    """No automatic way on: the machine rests in `blocked`."""
+    """It waits for a person: the machine rests in `blocked`, and takes no upgrade before somebody says `retry`."""
 
 
 class ConfigError(GitopsdError):

@@ -71,6 +71,7 @@ def choose(
     offline: bool,
     error: str,
     deployed: Deployed | None,
+    before: Revision | None,
     system: SystemFacts,
     rejected: Iterable[Rejection],
     descends: bool,
@@ -83,9 +84,10 @@ def choose(
         offline: the remote could not be reached.
         error: why it could not be read otherwise.
         deployed: the last verified deployment.
+        before: its revision; known even if the rest was forgotten.
         system: what runs.
         rejected: revisions that failed before.
-        descends: `head` has the deployed revision among its ancestors.
+        descends: `head` has `before` among its ancestors.
         accept_diverged: a person accepts that it has not.
 
     """
@@ -101,11 +103,11 @@ def choose(
         if rejection.revision == head:
             why = f"{short(head)} is rejected since cycle {rejection.cycle} ({rejection.outcome.value})"
             return Choice(outcome=Outcome.rejected, message=f"{why}; push a new commit, or `gitopsctl retry`")
-    if deployed is not None and not descends and not accept_diverged:
+    if before is not None and not descends and not accept_diverged:
         return Choice(
             outcome=Outcome.diverged,
             message=f"the branch was rewound or rewritten: {short(head)} does not contain the deployed "
-            f"{short(deployed.revision)}; `gitopsctl upgrade --accept-diverged` deploys it all the same",
+            f"{short(before)}; `gitopsctl upgrade --accept-diverged` deploys it all the same",
         )
     return Choice(deploy=head, message=f"deploying {short(head)}")
 
@@ -229,9 +231,13 @@ def admits(kind: CycleKind, asked: Sequence[str], known: Sequence[str], blocked:
         )
 
 
-def rest(event: Event, state: State, blocked: str) -> Event:
-    """A sync that ends well while the system half waits for a person goes back to blocked, not to idle."""
-    return Event.block if event is Event.settled and state is State.pull and blocked else event
+def rest(event: Event, state: State, blocked: str, people: Iterable[PersonFacts]) -> Event:
+    """A cycle whose system half ends well does not rest in idle if its dotfiles failed, or if a person is needed."""
+    if event is not Event.settled:
+        return event
+    if state is State.pull and blocked:
+        return Event.block
+    return Event.fail if any(person.word not in GOOD_WORDS for person in people) else event
 
 
 def sum_up(outcome: Outcome, message: str, people: Sequence[PersonFacts], kind: CycleKind) -> tuple[Outcome, str]:

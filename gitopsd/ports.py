@@ -8,7 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
+from gitopsd.config import ProbeConfig
 from gitopsd.types import (
+    Adopted,
+    Beginning,
+    Conflicts,
     Cycle,
     CycleDetail,
     CycleEnd,
@@ -19,10 +23,12 @@ from gitopsd.types import (
     PersonFacts,
     Rejection,
     Revision,
+    Settled,
     Snapshot,
     StepRecord,
     StorePath,
     SystemFacts,
+    Take,
     UnitHealth,
     Update,
 )
@@ -90,6 +96,64 @@ class Dotfiles(Protocol):
         """Write what others changed to the home; never over an edit that is not in a commit. Repeatable."""
 
 
+class Choices(Protocol):
+    """What one person decides about their dotfiles on this host, outside of any cycle.
+
+    Every command runs as that person. None runs while a step of the cycle works on the same repository or home.
+    """
+
+    @property
+    def user(self) -> str:
+        """The person's login name."""
+
+    async def conflicts(self) -> Conflicts:
+        """What all hosts have parked beside the trunk; as last seen if the remote cannot be reached.
+
+        Raises:
+            Failed: there is no repository yet.
+
+        """
+
+    async def resolve(self, file: str, choice: Take | str, *, host: str = "", seen: str = "") -> Settled:
+        """Settle one parked file for all hosts: published and proven on return. Moves no working copy and no home.
+
+        Args:
+            file: the target relative to the home, or a name in the repository.
+            choice: what to take, or the text that the file is to hold.
+            host: whose version is parked; empty is this host's, or else the only one there is.
+            seen: the parked commit that the person looked at; another one is refused. Empty takes any.
+
+        Raises:
+            Failed: there is no such conflict, or more than one; nothing was changed.
+            Transient: the remote cannot be reached; nothing was changed.
+
+        """
+
+    async def initialize(self) -> Beginning:
+        """Set up the repository on this host; a sync then writes to the home what is new there. Repeatable.
+
+        Nothing in the home is overwritten; files that were there and differ are named in the notices.
+
+        Raises:
+            Failed: something else is in the place of the repository.
+            Transient: the remote cannot be reached.
+
+        """
+
+    async def adopt(self, files: Sequence[str], *, mine: bool) -> tuple[Adopted, ...]:
+        """Settle files that differ between home and repository.
+
+        Args:
+            files: relative to the home.
+            mine: the repository takes the home's version (a sync publishes it); else the home's version is moved to a
+                backup and the repository's is written. A file that is not in the repository is added to it.
+
+        Raises:
+            Failed: a file cannot be taken so; nothing was changed.
+
+        """
+
+
 class ConfigSource(Protocol):
     """The daemon's own bare mirror of the configuration repository."""
 
@@ -110,6 +174,12 @@ class ConfigSource(Protocol):
 
     async def subject(self, revision: Revision) -> str:
         """The first line of its commit message, control characters removed."""
+
+    async def mark_deployed(self, revision: Revision) -> None:
+        """Remember beside the mirror what was deployed last, so that a lost state file does not lose it. Repeatable."""
+
+    async def marked_deployed(self) -> Revision | None:
+        """What `mark_deployed` was told last."""
 
 
 class Builder(Protocol):
@@ -190,6 +260,13 @@ class Watch(Protocol):
         """Return at the next signal, or after so many seconds: signals get lost when PID 1 re-executes."""
 
 
+class Prober(Protocol):
+    """Asks a service whether it does its work."""
+
+    async def ask(self, probe: ProbeConfig) -> str:
+        """Probe once, within the probe's own time; returns what is wrong, empty if nothing is."""
+
+
 class Store(Protocol):
     """The durable record."""
 
@@ -221,6 +298,16 @@ class Store(Protocol):
         """What is remembered beside the cycles."""
 
 
+class Successor(Protocol):
+    """The next version of ourselves."""
+
+    def waits(self) -> bool:
+        """Whether the running system has another version of us than the one that runs. Never waits."""
+
+    async def hand_over(self) -> None:
+        """Have systemd restart us; returns once that is queued."""
+
+
 class Supervisor(Protocol):
     """What the socket may ask of the daemon."""
 
@@ -246,6 +333,14 @@ class Supervisor(Protocol):
 
     def follow(self, cycle: int) -> AsyncIterator[Update]:
         """Updates of a pending, running or finished cycle, up to the one with the outcome."""
+
+    def choices(self, user: str) -> Choices:
+        """What a person may decide about their dotfiles.
+
+        Raises:
+            Failed: there are no such dotfiles here.
+
+        """
 
     async def retry(self, *, requested_by: str) -> int:
         """Forget rejections and the blocked state, and ask for an upgrade; returns its cycle id."""

@@ -78,7 +78,7 @@ FINE = frozenset({Outcome.success, Outcome.up_to_date, Outcome.offline, Outcome.
 
 
 class SyncWord(enum.Enum):
-    """How one person's sync ended: the words of `/var/lib/chezmoi-sync/last-sync-status`."""
+    """How one person's sync ended."""
 
     success = "success"
     success_local_only = "success-local-only"  # captured and committed; publishing is switched off
@@ -111,12 +111,14 @@ class Parked(Value, frozen=True, kw_only=True):
         path: the file in the repository.
         bookmark: where it stands on the remote, `gitopsd/<host>`.
         commit: the git commit that holds it.
+        file: what people call it: the target, relative to the home.
 
     """
 
     path: str
     bookmark: str
     commit: str
+    file: str = ""
 
 
 class PersonFacts(Value, frozen=True, kw_only=True):
@@ -133,6 +135,7 @@ class PersonFacts(Value, frozen=True, kw_only=True):
         applied: targets in the home that were written in this cycle.
         parked: what stands beside the trunk.
         notices: what the person should know.
+        elsewhere: what other hosts have parked beside the trunk.
 
     """
 
@@ -146,6 +149,139 @@ class PersonFacts(Value, frozen=True, kw_only=True):
     applied: tuple[str, ...] = ()
     parked: tuple[Parked, ...] = ()
     notices: tuple[Notice, ...] = ()
+    elsewhere: tuple[Parked, ...] = ()
+
+
+class Take(enum.Enum):
+    """What a person takes to settle a conflict."""
+
+    ours = "ours"  # the parked version
+    theirs = "theirs"  # the trunk's version
+    union = "union"  # the lines of both, the trunk's first
+
+
+class Side(Value, frozen=True, kw_only=True):
+    """One version of a file in conflict.
+
+    Args:
+        exists: there is such a file in this version.
+        size: in bytes.
+        text: what it holds; None if it is binary or too long to be shown.
+
+    """
+
+    exists: bool = False
+    size: int = 0
+    text: str | None = None
+
+
+class Conflict(Value, frozen=True, kw_only=True):
+    """One file that a host has parked beside the trunk.
+
+    Args:
+        file: what people call it: the target, relative to the home.
+        paths: its names in the repository.
+        host: whose version is parked.
+        bookmark: where it stands on the remote.
+        commit: the commit that holds it.
+        trunk: the trunk's commit that it is compared with.
+        settled: it conflicts no more; its host takes that in at its next sync.
+        base: what both come from.
+        theirs: the trunk's version.
+        ours: the parked version.
+        merged: both, with conflict markers; None if they cannot be merged line by line.
+
+    """
+
+    file: str
+    paths: tuple[str, ...]
+    host: str
+    bookmark: str
+    commit: str
+    trunk: str
+    settled: bool
+    base: Side
+    theirs: Side
+    ours: Side
+    merged: str | None = None
+
+
+class Conflicts(Value, frozen=True, kw_only=True):
+    """What is parked on the remote for one person.
+
+    Args:
+        user: the person.
+        offline: the remote could not be asked; this is how it was last seen.
+        conflicts: by file and host.
+
+    """
+
+    user: str
+    offline: bool = False
+    conflicts: tuple[Conflict, ...] = ()
+
+
+class Settled(Value, frozen=True, kw_only=True):
+    """What settled a conflict.
+
+    Args:
+        conflict: as it was.
+        took: which side, or `content` if the person wrote it.
+        commit: the trunk's commit that settles it.
+        cycle: the sync that brings it to the home here; 0 if none was asked for.
+
+    """
+
+    conflict: Conflict
+    took: str
+    commit: str
+    cycle: int = 0
+
+
+class Adopted(Value, frozen=True, kw_only=True):
+    """What became of one file that differed between home and repository.
+
+    Args:
+        file: the target, relative to the home.
+        took: `mine` (the repository has the home's version now), `theirs` (the home has the repository's), `deletion`
+            (the repository has dropped it, as the home had), or `same` (there was no difference).
+        backup: where the home's version is now; empty if it was not replaced.
+
+    """
+
+    file: str
+    took: str
+    backup: str = ""
+
+
+class Adoption(Value, frozen=True, kw_only=True):
+    """What became of the files.
+
+    Args:
+        adopted: one for each file.
+        cycle: the sync that publishes it; 0 if none was asked for.
+
+    """
+
+    adopted: tuple[Adopted, ...]
+    cycle: int = 0
+
+
+class Beginning(Value, frozen=True, kw_only=True):
+    """How the first contact of a host with a person's repository went.
+
+    Args:
+        source: the source directory.
+        made: it was put on the trunk just now; else there was something already.
+        notices: what needs a decision, before the first sync or after.
+        cycle: the sync that writes what is new to the home; 0 if none was asked for.
+
+    """
+
+    source: str
+    made: bool
+    notices: tuple[Notice, ...] = ()
+    cycle: int = 0
 
 
 class Built(Value, frozen=True, kw_only=True):
@@ -192,8 +328,11 @@ class Switching(Value, frozen=True, kw_only=True):
         previous: the toplevel that ran.
         previous_generation: the generation number the system profile pointed to; 0 if there was no profile.
         failed_before: units that had failed already.
+        active_before: the units to validate that were active: what a rollback must bring back.
         mode: `switch` (test, verify, then boot default) or `boot` (at the next reboot only).
         reason: why it must be undone; filled by the step that decides so.
+        cut_off: the reason is that the remote could not be reached: whether that is the new system's fault shows once
+            the old one runs again.
 
     """
 
@@ -201,8 +340,10 @@ class Switching(Value, frozen=True, kw_only=True):
     previous: StorePath
     previous_generation: int
     failed_before: tuple[str, ...] = ()
+    active_before: tuple[str, ...] = ()
     mode: str = "switch"
     reason: str = ""
+    cut_off: bool = False
 
 
 class Facts(Value, frozen=True, kw_only=True):
@@ -454,6 +595,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         blocked: why a person is needed; empty if not.
         config_path: the configuration file in force.
         config_error: why the newest configuration file was refused; empty if it was not.
+        left_out: what of the configuration in force cannot be used on this host.
 
     """
 
@@ -475,6 +617,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     blocked: str = ""
     config_path: str = ""
     config_error: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 class Update(Value, frozen=True, kw_only=True):

@@ -7,9 +7,13 @@ import os
 import sys
 
 from gitopsd import __version__
-from gitopsd.cli import verbs
+from gitopsd.cli import dotfiles, verbs
 from gitopsd.cli.terminal import Terminal, cleaned
 from gitopsd.control.client import DEFAULT_PATH, CallFailed, DaemonUnreachable
+
+TYPE_CHECKING = False  # typing's own constant would import typing
+if TYPE_CHECKING:
+    from typing import Any
 
 _EPILOG = """\
 exit status: 0 done (offline and parked conflicts included), 1 the cycle failed, 2 usage or configuration,
@@ -88,8 +92,25 @@ def _tell(error: CallFailed, terminal: Terminal) -> int:
     return code
 
 
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """The help formatter, which argparse makes for every single argument; what its default imports costs 20 ms."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=int(os.environ.get("COLUMNS") or 100) - 2)
+
+    def _set_color(self, *_: object, **__: object) -> None:
+        """Called by argparse of Python 3.14, which would import its colours."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose verbs have the lean help formatter too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=_Help, **options)
+
+
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="JSON instead of text")
     common.add_argument(
         "--socket",
@@ -97,13 +118,12 @@ def _parser() -> argparse.ArgumentParser:
         default=argparse.SUPPRESS,
         help=f"the daemon's socket (else $GITOPSD_SOCKET, else {DEFAULT_PATH})",
     )
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gitopsctl",
         description="Ask gitopsd what it does, and what it should do.",
         epilog=_EPILOG,
         parents=[common],
         allow_abbrev=False,  # a long option that is added later must not break what people typed
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"gitopsctl {__version__}")
     _add_verbs(parser, common)
@@ -136,12 +156,61 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     history.add_argument("-n", "--number", type=_positive, default=20, metavar="N", help="how many (20)")
     show = add("show", verbs.show, "show one finished cycle")
     show.add_argument("cycle", type=_positive, metavar="CYCLE", help="its number, as in history")
+    _add_dotfiles(subparsers.add_parser("dotfiles", help="decide about your dotfiles", allow_abbrev=False), common)
     config = subparsers.add_parser("config", help="about the configuration file", allow_abbrev=False)
     check = config.add_subparsers(metavar="VERB", required=True, prog=config.prog).add_parser(
         "check", parents=[common], help="tell whether the file is right, without the daemon", allow_abbrev=False
     )
     check.add_argument("file", nargs="?", metavar="FILE", help="else /etc/gitopsd/config.toml")
     check.set_defaults(run=verbs.config_check)
+
+
+_SIDES = """\
+`theirs` is the trunk's version, which all other hosts have. `ours` is the version that a host has parked beside it:
+this host's if it has one, else the only one there is; --host names another. `union` keeps the lines of both.
+`gitopsctl dotfiles conflicts` shows both sides. What is settled here is settled for all hosts.
+"""
+
+
+def _add_dotfiles(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    subparsers = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+
+    def add(name: str, run: object, text: str, epilog: str = "") -> argparse.ArgumentParser:
+        verb = subparsers.add_parser(
+            name,
+            parents=[common],
+            help=text,
+            description=text,
+            epilog=epilog,
+            allow_abbrev=False,
+            )
+        verb.set_defaults(run=run)
+        return verb
+
+    text = "set them up on this host, without overwriting anything in the home, and sync"
+    init = add("init", dotfiles.init, text)
+    init.add_argument("user", nargs="?", metavar="USER", help="whose (else your own)")
+    init.add_argument("--no-wait", action="store_true", help="do not follow the sync")
+    for name, run, text in (
+        ("status", dotfiles.status, "show how they stand: what is parked, what needs a look"),
+        ("conflicts", dotfiles.conflicts, "show what is parked, by all hosts, with both sides"),
+    ):
+        add(name, run, text).add_argument("user", nargs="?", metavar="USER", help="whose (else your own)")
+    resolve = add("resolve", dotfiles.resolve, "settle one parked file for all hosts, and sync", _SIDES)
+    resolve.add_argument("file", metavar="FILE", help="as `conflicts` names it, or its path")
+    how = resolve.add_mutually_exclusive_group(required=True)
+    how.add_argument("--take", choices=("ours", "theirs", "union"), help="which version")
+    how.add_argument("--edit", action="store_true", help="write it yourself, in $EDITOR, from both versions")
+    resolve.add_argument("--host", metavar="HOST", help="whose parked version is meant")
+    resolve.add_argument("--user", metavar="USER", help="whose dotfiles (else your own)")
+    resolve.add_argument("--no-wait", action="store_true", help="do not follow the sync")
+    adopt = add("adopt", dotfiles.adopt, "settle files that differ between home and repository, and sync")
+    adopt.add_argument("files", nargs="+", metavar="FILE", help="in the home")
+    side = adopt.add_mutually_exclusive_group(required=True)
+    side.add_argument("--mine", action="store_true", help="the repository takes the home's version")
+    side.add_argument("--theirs", action="store_true", help="the home takes the repository's; yours is backed up")
+    adopt.add_argument("--user", metavar="USER", help="whose dotfiles (else your own)")
+    adopt.add_argument("--no-wait", action="store_true", help="do not follow the sync")
 
 
 def _positive(text: str) -> int:

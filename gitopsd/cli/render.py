@@ -133,6 +133,8 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
                 *answer["config_error"].splitlines(),
             ],
         )
+    for problem in answer.get("left_out", []):
+        yield "left out", [look.paint(first(problem), _YELLOW), *problem.split("\n")[1:]]
     yield from _under_way(answer, look)
     upgrade, sync = answer.get("last_upgrade"), answer.get("last_sync")
     yield "upgrade", _last(upgrade, look)
@@ -217,19 +219,47 @@ def _rejected(rejected: Json, look: Look) -> list[str]:
     return [look.paint(head, _RED), first(rejected["reason"])]
 
 
+def person(person: Json, look: Look) -> list[str]:
+    """One person's dotfiles, with the trunk that their home goes by."""
+    rows = _person(person, look)
+    if person.get("trunk"):
+        rows.insert(1, f"  trunk: {short(person['trunk'])}")
+    return rows
+
+
+def _parked(parked: Json, option: str) -> list[str]:
+    file = flat(parked.get("file") or parked["path"])
+    return [
+        f"  parked: {file} on {flat(parked['bookmark'])} ({short(parked['commit'])})",
+        f"    settle: gitopsctl dotfiles resolve {quoted(file)}{option} --take ours|theirs|union",
+    ]
+
+
+def quoted(word: str) -> str:
+    """A word as it is typed in a shell."""
+    safe = all(character.isalnum() or character in "._-/+~" for character in word)
+    return word if word and safe else "'" + word.replace("'", "'\\''") + "'"
+
+
 def _person(person: Json, look: Look) -> list[str]:
     rows = [f"{flat(person['user'])}: {look.paint(person['word'], _style(person['word']))}"]
     if person.get("offline"):
         rows[0] += ", offline: published by the next sync with a network"
-    rows += [
-        f"  parked: {flat(parked['path'])} on {flat(parked['bookmark'])} ({short(parked['commit'])})"
-        for parked in person.get("parked", [])
-    ]
-    for notice in person.get("notices", []):
+    for parked in person.get("parked", []):
+        rows += _parked(parked, "")
+    for parked in person.get("elsewhere", []):
+        rows += _parked(parked, f" --host {flat(parked['bookmark'].partition('/')[2])}")
+    return rows + [f"  {row}" for row in notices(person.get("notices", []), look)]
+
+
+def notices(found: list[Json], look: Look) -> list[str]:
+    """What a person should know, and what to type."""
+    rows = []
+    for notice in found:
         subject = f"{flat(notice['path'])}: " if notice.get("path") else ""
-        rows.append(f"  {look.paint('note', _YELLOW)}: {subject}{flat(notice['what'])}")
+        rows.append(f"{look.paint('note', _YELLOW)}: {subject}{flat(notice['what'])}")
         if notice.get("advice"):
-            rows.append(f"    try: {flat(notice['advice'])}")
+            rows.append(f"  try: {flat(notice['advice'])}")
     return rows
 
 

@@ -30,7 +30,7 @@ def status(args: Namespace, terminal: Terminal) -> int:
     if args.json:
         terminal.print(json.dumps(answer))
     else:
-        terminal.print(*render.status(cleaned(answer), _look(terminal)))
+        terminal.print(*render.status(cleaned(answer), look(terminal)))
     return DONE
 
 
@@ -43,7 +43,7 @@ def watch(args: Namespace, terminal: Terminal) -> int:
         for reply in follow.steadily(args.socket, "io.gitopsd.Status.Watch", {}):
             latest = cleaned(reply["status"]) if reply is not None else latest
             if latest is not None:
-                screen.show(render.status(latest, _look(terminal)))
+                screen.show(render.status(latest, look(terminal)))
     return DONE
 
 
@@ -90,7 +90,7 @@ def history(args: Namespace, terminal: Terminal) -> int:
     if args.json:
         terminal.print(json.dumps(cycles))
     else:
-        _print_long(terminal, render.history(cleaned(cycles), _look(terminal)))
+        print_long(terminal, render.history(cleaned(cycles), look(terminal)))
     return DONE
 
 
@@ -100,7 +100,7 @@ def show(args: Namespace, terminal: Terminal) -> int:
     if args.json:
         terminal.print(json.dumps(detail))
     else:
-        _print_long(terminal, render.detail(cleaned(detail), _look(terminal)))
+        print_long(terminal, render.detail(cleaned(detail), look(terminal)))
     return DONE
 
 
@@ -125,7 +125,6 @@ def config_check(args: Namespace, terminal: Terminal) -> int:
 
 
 def _request(args: Namespace, terminal: Terminal, method: str, parameters: Json) -> int:
-    began = time.monotonic()
     parameters["requested_by"] = args.requested_by
     cycle = call(args.socket, f"io.gitopsd.Control.{method}", parameters)["cycle"]
     if args.no_wait:
@@ -133,6 +132,12 @@ def _request(args: Namespace, terminal: Terminal, method: str, parameters: Json)
         if not args.json:
             terminal.say("it is not waited for; see: gitopsctl watch")
         return DONE
+    return followed(args, terminal, cycle)
+
+
+def followed(args: Namespace, terminal: Terminal, cycle: int) -> int:
+    """Follow a cycle to its end, and say how it ended; Ctrl-C stops following and not the cycle."""
+    began = time.monotonic()
     try:
         outcome = follow.cycle(args.socket, cycle, terminal, as_json=args.json)
     except KeyboardInterrupt:
@@ -150,7 +155,7 @@ def _request(args: Namespace, terminal: Terminal, method: str, parameters: Json)
         )
         return CYCLE_FAILED
     if not args.json:
-        terminal.print(render.ended(cycle, outcome, time.monotonic() - began, _look(terminal)))
+        terminal.print(render.ended(cycle, outcome, time.monotonic() - began, look(terminal)))
     if outcome in render.FINE:
         return DONE
     _explain_outcome(args, terminal, cycle, outcome)
@@ -169,11 +174,13 @@ def _explain_outcome(args: Namespace, terminal: Terminal, cycle: int, outcome: s
     terminal.say(f"  try: gitopsctl show {cycle}")
 
 
-def _look(terminal: Terminal) -> Look:
+def look(terminal: Terminal) -> Look:
+    """How lines are to look there."""
     return Look(time.time(), terminal.width, colour=terminal.colour)
 
 
-def _print_long(terminal: Terminal, lines: list[str]) -> None:
+def print_long(terminal: Terminal, lines: list[str]) -> None:
+    """Print, through the pager what does not fit on a terminal."""
     if terminal.is_terminal and len(lines) >= terminal.height:
         from gitopsd.cli.pager import page  # noqa: PLC0415 - imports subprocess, which status has no time for
 

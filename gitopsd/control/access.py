@@ -35,8 +35,12 @@ TABLE: dict[str, Who] = {
     "io.gitopsd.Status.History": Who.anyone,
     "io.gitopsd.Status.Show": Who.anyone,
     "io.gitopsd.Status.Follow": Who.anyone,
+    "io.gitopsd.Status.Conflicts": Who.oneself,
     # Changes something.
     "io.gitopsd.Control.Sync": Who.oneself,
+    "io.gitopsd.Control.Resolve": Who.oneself,
+    "io.gitopsd.Control.Initialize": Who.oneself,
+    "io.gitopsd.Control.Adopt": Who.oneself,
     "io.gitopsd.Control.Upgrade": Who.admins,
     "io.gitopsd.Control.Retry": Who.admins,
 }
@@ -132,7 +136,7 @@ def check(method: str, peer: Peer, user: object = None) -> None:
         raise NotPermitted(
             f"{peer} may ask for {verb} of their own dotfiles only",
             meaning="nothing was changed",
-            advice="gitopsctl sync, or the same command with sudo",
+            advice="the same command without a user, or with sudo",
         )
     raise NotPermitted(
         f"{peer} may not ask for {verb}: that is for root and the members of the group in `[control] group`",

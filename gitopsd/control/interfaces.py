@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, TypeVar
 
+import msgspec
 from asyncvarlink import LastResult, TypedVarlinkErrorReply, VarlinkErrorReply, VarlinkInterface, varlinkmethod
 from asyncvarlink.serviceerrors import InvalidParameter
 
@@ -17,9 +18,9 @@ from gitopsd.control import wire
 from gitopsd.control.access import Peer
 from gitopsd.control.feed import Feed
 from gitopsd.control.privacy import View
-from gitopsd.errors import GitopsdError, NotPermitted, PersonNeeded
+from gitopsd.errors import Failed, GitopsdError, NotPermitted, PersonNeeded
 from gitopsd.ports import Supervisor
-from gitopsd.types import CycleKind, Snapshot, Update
+from gitopsd.types import Adoption, CycleKind, Snapshot, Take, Update
 
 T = TypeVar("T")
 
@@ -179,6 +180,16 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
                 raise LastResult(shown)
             yield shown
 
+    @varlinkmethod(return_parameter="conflicts")
+    async def Conflicts(self, *, user: str | None = None) -> wire.Conflicts:
+        """List what is parked beside the trunk, by all hosts, with both sides; without `user` the caller's own.
+
+        Texts that are binary or long are null. For the person and the admins only; errors are those of
+        io.gitopsd.Control.
+        """
+        choices = self._supervisor.choices(_whose(self._caller.peer, user))
+        return wire.to_wire(await choices.conflicts(), wire.Conflicts)
+
     def _under_way(self, cycle: int) -> bool:
         snapshot = self._supervisor.snapshot()
         running = snapshot.cycle.id if snapshot.cycle is not None else 0
@@ -209,6 +220,58 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
             users = ()
         return await self._supervisor.request(CycleKind.sync, requested_by=self._word(requested_by), users=users)
 
+    @varlinkmethod(return_parameter="settled")
+    async def Resolve(
+        self,
+        *,
+        file: str,
+        take: str | None = None,
+        content: str | None = None,
+        host: str | None = None,
+        seen: str | None = None,
+        user: str | None = None,
+        requested_by: str | None = None,
+    ) -> wire.Settled:
+        """Settle one parked file for all hosts, publish that, and ask for a sync of the person's dotfiles.
+
+        `take` is `ours` (the version parked by `host`: this one if it has one, else the only one), `theirs` (the
+        trunk's) or `union`; or else `content` is what the file is to hold. A parked commit other than `seen` is
+        refused, if that is given.
+        """
+        if (take is None) == (content is None) or take not in (None, *Take.__members__):
+            raise InvalidParameter(parameter="take")
+        whose, word = _whose(self._caller.peer, user), self._word(requested_by)
+        choice = Take[take] if take is not None else content or ""
+        settled = await self._supervisor.choices(whose).resolve(file, choice, host=host or "", seen=seen or "")
+        cycle = await self._supervisor.request(CycleKind.sync, requested_by=word, users=(whose,))
+        return wire.to_wire(msgspec.structs.replace(settled, cycle=cycle), wire.Settled)
+
+    @varlinkmethod(return_parameter="beginning")
+    async def Initialize(self, *, user: str | None = None, requested_by: str | None = None) -> wire.Beginning:
+        """Set up a person's dotfiles on this host, and ask for the sync that writes to the home what is new there.
+
+        Nothing is overwritten; files that were there and differ are named.
+        """
+        whose, word = _whose(self._caller.peer, user), self._word(requested_by)
+        begun = await self._supervisor.choices(whose).initialize()
+        cycle = await self._supervisor.request(CycleKind.sync, requested_by=word, users=(whose,))
+        return wire.to_wire(msgspec.structs.replace(begun, cycle=cycle), wire.Beginning)
+
+    @varlinkmethod(return_parameter="adoption")
+    async def Adopt(
+        self, *, files: list[str], take: str, user: str | None = None, requested_by: str | None = None
+    ) -> wire.Adoption:
+        """Settle files that differ between home and repository, and ask for a sync.
+
+        `take` is `mine` (the repository gets the home's version) or `theirs` (the home's version is moved to a backup).
+        """
+        if take not in ("mine", "theirs"):
+            raise InvalidParameter(parameter="take")
+        whose, word = _whose(self._caller.peer, user), self._word(requested_by)
+        adopted = await self._supervisor.choices(whose).adopt(files, mine=take == "mine")
+        cycle = await self._supervisor.request(CycleKind.sync, requested_by=word, users=(whose,))
+        return wire.to_wire(Adoption(adopted=adopted, cycle=cycle), wire.Adoption)
+
     @varlinkmethod(return_parameter="cycle")
     async def Upgrade(self, *, accept_diverged: bool = False, requested_by: str | None = None) -> int:
         """Sync everybody's dotfiles, then pull, build, switch to and verify the NixOS system.
@@ -231,6 +294,20 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
         if not _WORD.fullmatch(given):
             raise InvalidParameter(parameter="requested_by")
         return given
+
+
+def _whose(peer: Peer, user: str | None) -> str:
+    """Whose dotfiles a call is about.
+
+    Raises:
+        Failed: root must say so.
+
+    """
+    if user == "":
+        raise InvalidParameter(parameter="user")
+    if user is None and peer.uid == 0:
+        raise Failed("root has to say whose dotfiles", meaning="nothing was changed", advice="name the user")
+    return peer.user if user is None else user
 
 
 def _no_such_cycle(cycle: int) -> NoSuchCycle:

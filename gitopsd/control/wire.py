@@ -33,6 +33,7 @@ class Parked:
     path: str
     bookmark: str
     commit: str
+    file: str
 
 
 @dataclass(kw_only=True)
@@ -49,6 +50,79 @@ class Person:
     applied: list[str]
     parked: list[Parked]
     notices: list[Notice]
+    elsewhere: list[Parked]
+
+
+@dataclass(kw_only=True)
+class Side:
+    """See `types.Side`."""
+
+    exists: bool
+    size: int
+    text: str | None
+
+
+@dataclass(kw_only=True)
+class Conflict:
+    """See `types.Conflict`."""
+
+    file: str
+    paths: list[str]
+    host: str
+    bookmark: str
+    commit: str
+    trunk: str
+    settled: bool
+    base: Side
+    theirs: Side
+    ours: Side
+    merged: str | None
+
+
+@dataclass(kw_only=True)
+class Conflicts:
+    """See `types.Conflicts`."""
+
+    user: str
+    offline: bool
+    conflicts: list[Conflict]
+
+
+@dataclass(kw_only=True)
+class Settled:
+    """See `types.Settled`."""
+
+    conflict: Conflict
+    took: str
+    commit: str
+    cycle: int
+
+
+@dataclass(kw_only=True)
+class Adopted:
+    """See `types.Adopted`."""
+
+    file: str
+    took: str
+    backup: str
+
+
+@dataclass(kw_only=True)
+class Adoption:
+    """See `types.Adoption`."""
+
+    adopted: list[Adopted]
+    cycle: int
+
+
+@dataclass(kw_only=True)
+class Beginning:
+    """See `types.Beginning`."""
+
+    source: str
+    made: bool
+    notices: list[Notice]
+    cycle: int
 
 
 @dataclass(kw_only=True)
@@ -67,8 +141,10 @@ class Switching:
     previous: str
     previous_generation: int
     failed_before: list[str]
+    active_before: list[str]
     mode: str
     reason: str
+    cut_off: bool
 
 
 @dataclass(kw_only=True)
@@ -199,6 +275,7 @@ class Status:
     blocked: str
     config_path: str
     config_error: str
+    left_out: list[str]
 
 
 @dataclass(kw_only=True)

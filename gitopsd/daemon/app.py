@@ -22,6 +22,7 @@ from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.errors import ConfigError, Failed
 from gitopsd.machine import RESTING
+from gitopsd.tools.own_unit import OwnUnit
 from gitopsd.tools.process import Processes
 from gitopsd.tools.systemd import Systemd
 from gitopsd.types import Cycle, Memory, Snapshot
@@ -75,7 +76,8 @@ async def _locked(paths: Paths, config: Config) -> None:
         log.error("left out", message=problem)
     unfinished = await store.unfinished_cycle()
     board = Board(_snapshot(config, paths, await store.memory(), unfinished, clock.now()))
-    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify)
+    board.change(left_out=problems)
+    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify, successor=OwnUnit(systemd))
     life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
     try:
@@ -140,7 +142,7 @@ class _Life:
         else:
             self.config = config
             self._loop.use(steps)
-            self._board.change(config_error="\n".join(problems), host=config.host)
+            self._board.change(config_error="", left_out=problems, host=config.host)
             self._log.info("configuration reloaded")
         self._notify.ready()
 

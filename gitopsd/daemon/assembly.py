@@ -5,23 +5,27 @@ from pathlib import Path
 
 import msgspec
 
-from gitopsd.config import Config, SystemConfig
+from gitopsd.choices.person import PersonChoices
+from gitopsd.choices.turn import InTurn, Turn
+from gitopsd.config import Config, DotfilesConfig, SystemConfig
 from gitopsd.daemon.loop import StepSet
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
-from gitopsd.ports import Clock, Dotfiles, Store
+from gitopsd.ports import Choices, Clock, Dotfiles, Store
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
+from gitopsd.steps.proof import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
 from gitopsd.steps.switch import switch
-from gitopsd.steps.verify import verify
+from gitopsd.steps.verify import REACH, verify
 from gitopsd.tools.activation import Activation
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix
+from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
 from gitopsd.tools.systemd import Systemd
 
@@ -38,6 +42,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         systemd: the connection to PID 1.
         processes: the spawner.
         clock: time.
+        turns: by user, what the cycle's steps and a person's choices take turns with; also over a reload.
 
     """
 
@@ -46,6 +51,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     systemd: Systemd
     processes: Processes
     clock: Clock
+    turns: dict[str, Turn] = msgspec.field(default_factory=dict)
 
 
 def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, ...]]:
@@ -71,16 +77,17 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         directory=system.directory,
         timeout=system.build_timeout,
     )
-    source = None
-    if config.config is not None:
-        source = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch)
+    mirror = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch)
+    source = mirror if config.config is not None else None
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
     units, clock = around.systemd, around.clock
+    through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
     limits = config.timeouts
-    proving = config.verify.deadline + config.verify.soak + _SLACK
+    proving = config.verify.deadline + config.verify.soak + REACH + _SLACK
     steps = StepSet(
         activator=activator,
         users=tuple(person.user for person in people),
+        choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
         steps={
             State.fetch: partial(fetch, people=people, source=source),
             State.capture: partial(capture, people=people),
@@ -89,19 +96,16 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.build: partial(
                 build,
                 builder=nix,
+                source=mirror,
                 activator=activator,
                 validate_units=config.verify.validate_units,
                 mode=config.switch.mode,
             ),
             State.switch: partial(
-                switch, activator=activator, builder=nix, units=units, clock=clock, mode=config.switch.mode
+                switch, activator=activator, builder=nix, units=units, clock=clock, validate_units=config.verify.validate_units, mode=config.switch.mode
             ),
-            State.verify: partial(
-                verify, activator=activator, builder=nix, units=units, clock=clock, wanted=config.verify
-            ),
-            State.rollback: partial(
-                rollback, activator=activator, builder=nix, units=units, clock=clock, wanted=config.verify
-            ),
+            State.verify: partial(verify, activator=activator, builder=nix, through=through, wanted=config.verify),
+            State.rollback: partial(rollback, activator=activator, builder=nix, through=through, wanted=config.verify),
         },
         limits={
             State.fetch: limits.fetch,
@@ -129,7 +133,13 @@ def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...],
     problems = []
     for section in config.dotfiles:
         try:
-            people.append(PersonDotfiles(around.processes, section, host=config.host))
+            dotfiles = PersonDotfiles(around.processes, section, host=config.host)
+            people.append(InTurn(dotfiles, around.turns.setdefault(section.user, Turn())))
         except Failed as error:
             problems.append(error.explained())
     return tuple(people), tuple(problems)
+
+
+def _choices(section: DotfilesConfig, host: str, around: Surroundings) -> Choices:
+    turn = around.turns.setdefault(section.user, Turn())
+    return PersonChoices(around.processes, section, host=host, turn=turn, now=around.clock.now)

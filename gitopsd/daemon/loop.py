@@ -15,7 +15,7 @@ from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.retry import retrying
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import Failed, GitopsdError
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
 from gitopsd.policy import (
     CANCELLABLE,
@@ -28,7 +28,7 @@ from gitopsd.policy import (
     sum_up,
     takes_the_machine_down,
 )
-from gitopsd.ports import Activator, Clock, Store
+from gitopsd.ports import Activator, Choices, Clock, Store, Successor
 from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
@@ -62,6 +62,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         retry: of the states whose transient failures are tried again; never switch, verify or rollback.
         activator: tells what runs, for status; frees the activation's unit at a cycle's end.
         users: the people whose dotfiles are kept in step here.
+        choices: what each of them may decide.
 
     """
 
@@ -70,6 +71,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     retry: Mapping[State, RetrySection]
     activator: Activator
     users: tuple[str, ...]
+    choices: Mapping[str, Choices] = {}
 
 
 class Loop:
@@ -81,10 +83,14 @@ class Loop:
         board: shows what happens.
         clock: time.
         notify: systemd.
+        successor: the next version of the daemon.
 
     """
 
-    def __init__(self, *, steps: StepSet, store: Store, board: Board, clock: Clock, notify: Notify) -> None:
+    def __init__(
+        self, *, steps: StepSet, store: Store, board: Board, clock: Clock, notify: Notify, successor: Successor
+    ) -> None:
+        self._successor = successor
         self._steps = steps
         self._next_steps = steps
         self._store = store
@@ -104,9 +110,10 @@ class Loop:
         drift = is_drift(system, self._board.snapshot.deployed)
         return msgspec.structs.replace(self._board.snapshot, system=msgspec.structs.replace(system, drift=drift))
 
-    def changes(self) -> AsyncIterator[Snapshot]:
+    async def changes(self) -> AsyncIterator[Snapshot]:
         """See `ports.Supervisor`."""
-        return self._board.changes()
+        async for _ in self._board.changes():
+            yield self.snapshot()
 
     async def request(
         self, kind: CycleKind, *, requested_by: str, users: Sequence[str] = (), accept_diverged: bool = False
@@ -132,6 +139,17 @@ class Loop:
         self._board.change(pending=self._pending.id, pending_kind=self._pending.kind)
         self._wanted.set()
         return self._pending.id
+
+    def choices(self, user: str) -> Choices:
+        """See `ports.Supervisor`."""
+        try:
+            return self._next_steps.choices[user]
+        except KeyError:
+            raise Failed(
+                f"the dotfiles of {user} are not kept in step on this host",
+                meaning="nothing was done",
+                advice="add a [[dotfiles]] section to the configuration, or name another user",
+            ) from None
 
     async def retry(self, *, requested_by: str) -> int:
         """See `ports.Supervisor`."""
@@ -186,6 +204,8 @@ class Loop:
             await self._cycle(unfinished, Machine(unfinished.state))
         while True:
             self._rest()
+            if self._pending is None:
+                await self._renew()
             while self._pending is None:
                 self._wanted.clear()
                 await self._wanted.wait()
@@ -240,7 +260,7 @@ class Loop:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
         reject = result.reject or (result.outcome is Outcome.interrupted and await self._interrupted_before(cycle))
         rejection = self._rejection(cycle, result) if reject else None
-        state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked))
+        state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked, result.facts.people))
         if state not in RESTING:  # how a cycle ends is told once, by its end
             self._log.info(
                 record.state.value, state=record.state.value, machine_event=record.event, message=record.message
@@ -379,6 +399,16 @@ class Loop:
         )
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=cycle.state_since))
         self._notify.status(f"{cycle.kind.value} {cycle.id}: {cycle.state.value}")
+
+    async def _renew(self) -> None:
+        """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
+        if not self._successor.waits():
+            return
+        self._log.info("restarting", message="the running system has another version of gitopsd")
+        try:
+            await self._successor.hand_over()
+        except GitopsdError as error:  # this version goes on, and tries again after the next cycle
+            self._log.warning("not restarted", message=error.message)
 
     def _rest(self) -> None:
         snapshot = self._board.snapshot

@@ -9,7 +9,8 @@ How a merge finds what an edit was made on:
 - The working copy stands on a commit, and the newest trunk commit below it is the fork of all its edits.
 - Except for parked paths: their fork is where the parked change leaves the trunk. It stands on this host's bookmark
   `gitopsd/<host>` as a commit on an *old* trunk commit, and never becomes an ancestor of the trunk unless a person
-  merges it: then, and only then, it is resolved.
+  merges it: then, and only then, it is resolved. A single file of it is resolved once the trunk's history has the
+  parked version of that file (`settled`, `resolve`); what was edited since comes from that version.
 - Except for paths whose fork the caller named (`derive`), since it knew better.
 
 While something is parked the working copy stands on a commit of its own, the trunk with our version put over it
@@ -18,7 +19,7 @@ While something is parked the working copy stands on a commit of its own, the tr
 Commands of a sync with nothing to do: `git ls-remote`, `git for-each-ref` twice, `jj log` (and the caller's own).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import msgspec
 
@@ -26,7 +27,9 @@ from gitopsd.errors import Cause, Failed, GitopsdError, Transient
 from gitopsd.repo import memory as remembered
 from gitopsd.repo.memory import Memory
 from gitopsd.repo.reconcile import Reconciled, reconcile
+from gitopsd.repo.settled import settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
+from gitopsd.repo.union import Union
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj, WorkingCopy
 from gitopsd.tools.process import Account, Processes
@@ -62,6 +65,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         base: the newest trunk commit below the working copy; empty if there is none.
         fork: the tree that our edits come from.
         ours: our tree.
+        found: the working copy's tree, which may lack our parked versions.
         forks: the commits that single paths come from instead of `base`.
         old_parked: the paths of the parked change that is still open.
         below: the commits that the person made and nobody published, to go below ours; empty to leave them out.
@@ -72,6 +76,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     fork: str
     ours: str
+    found: str
     forks: dict[str, str]
     old_parked: frozenset[str] = frozenset()
     below: tuple[str, ...] = ()
@@ -85,7 +90,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         trunk: the trunk's next commit.
         parked: this host's bookmark, or empty to clear it.
         head: the commit that the working copy belongs on.
-        ours: the tree that went into it.
+        ours: the tree of the working copy that it was made from.
         forks: of the parked paths.
 
     """
@@ -130,6 +135,7 @@ class Engine:
         trunk: the branch that all hosts share.
         host: names the bookmark that only this host writes.
         same_file: see `reconcile`.
+        union: patterns of the paths that are merged as a union, see `Union`.
 
     """
 
@@ -142,13 +148,16 @@ class Engine:
         trunk: str,
         host: str,
         same_file: Callable[[str], str],
+        union: Collection[str] = (),
     ) -> None:
         self._git = Git(processes, directory, account)
         self._jj = Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
         self.trees = Trees(self._git, directory, account, host)
         self._trunk = trunk
         self.bookmark = f"gitopsd/{host}"
+        self.fetched: dict[str, str] = {}  # the remote's branches, as the last `fetch` of this process found them
         self._same_file = same_file
+        self._union = Union(union)
 
     async def remote_url(self) -> str:
         """Where the remote is; empty if there is none."""
@@ -167,7 +176,28 @@ class Engine:
         if remote != (await self._standing()).remote:
             await self._git.fetch(_REMOTE, f"+{_HEADS}*:{_TRACKING}*", prune=True)
             remote = (await self._standing()).remote
+        self.fetched = remote
         return remote.get(self._trunk, "")
+
+    async def heads(self) -> dict[str, str]:
+        """The remote's branches as last seen, by short name."""
+        return (await self._standing()).remote
+
+    async def advance(self, before: str, commit: str) -> None:
+        """Publish a commit on top of the trunk `before` as the trunk, and prove it. No working copy moves.
+
+        Raises:
+            Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
+
+        """
+        await self._send({self._trunk: commit}, {self._trunk: before})
+        await self._git.update_ref(f"{_TRACKING}{self._trunk}", commit)
+
+    async def merge(self, *, fork: str, theirs: str, ours: str) -> Reconciled:
+        """Merge a host's tree with the trunk's as every host does; see `reconcile`."""
+        return await reconcile(
+            self.trees, fork=fork, theirs=theirs, ours=ours, same_file=self._same_file, union=self._union
+        )
 
     async def snapshot(self) -> WorkingCopy:
         """Put what is in the working copy's files into its commit."""
@@ -196,10 +226,14 @@ class Engine:
         memory = (await self._standing()).memory
         await self._remember(msgspec.structs.replace(memory, forks={**memory.forks, **remembered.encode_paths(forks)}))
 
-    async def tips(self, here: WorkingCopy) -> tuple[str, ...]:
-        """The commits in whose histories the versions of a file are found."""
-        trunk = (await self._standing()).remote.get(self._trunk, "")
-        return (here.commit, *filter(None, (trunk,)))
+    async def merged(self) -> tuple[str, ...]:
+        """The commits in whose histories stands all that was merged; what is not there is an edit of this host only."""
+        standing = await self._standing()
+        return tuple(filter(None, (standing.memory.head, standing.remote.get(self._trunk, ""))))
+
+    async def parked(self) -> frozenset[str]:
+        """The paths of which the working copy has our own version beside the trunk's."""
+        return (await self._standing()).memory.conflict_paths()
 
     async def settled(self, here: WorkingCopy, *, push: bool) -> Published | None:
         """What the last sync published, if neither the remote nor the working copy has anything new; else None."""
@@ -318,7 +352,7 @@ class Engine:
         if rewritten and await self._stands_on(here, memory.trunk):
             base = memory.trunk  # what was taken out of the trunk is no edit of ours, to be put in again
         base_tree = await self.trees.tree(base)
-        ours = await self.trees.tree(here.commit)
+        found = ours = await self.trees.tree(here.commit)
         at_home = await self._stands_on(here, memory.head)
         forks, open_paths = memory.fork_commits(), frozenset[str]()
         if parked := standing.remote.get(self.bookmark, ""):
@@ -330,6 +364,8 @@ class Engine:
                 changes = await self.trees.changes(origin or EMPTY_TREE, parked)
                 open_paths = frozenset(path for change in changes for path in (change.path, change.origin))
                 forks = dict.fromkeys(open_paths, origin) | forks
+                waiting = {path: forks.get(path, origin) for path in open_paths | memory.conflict_paths()}
+                forks |= await settled_at(self.trees, trunk, parked, waiting, self._same_file)
                 if not at_home:
                     ours = await self._put_back(ours, base_tree, parked, open_paths)
         fork = base_tree
@@ -342,6 +378,7 @@ class Engine:
             base=base,
             fork=fork,
             ours=ours,
+            found=found,
             forks=forks,
             old_parked=open_paths,
             below=() if flat else await self._below(base, here),
@@ -372,7 +409,7 @@ class Engine:
     async def _plan(self, standing: Standing, line: Line, message: str) -> Plan:
         trunk = standing.remote.get(self._trunk, "")
         theirs = await self.trees.tree(trunk)
-        merged = await reconcile(self.trees, fork=line.fork, theirs=theirs, ours=line.ours, same_file=self._same_file)
+        merged = await self.merge(fork=line.fork, theirs=theirs, ours=line.ours)
         new_trunk = trunk
         if merged.trunk != theirs or not trunk:
             new_trunk = await self._next_trunk(trunk, merged, line, message)
@@ -382,7 +419,7 @@ class Engine:
         if merged.home != merged.trunk:
             note = f"what {self.bookmark.removeprefix('gitopsd/')} holds while a change of it is parked\n"
             head = await self.trees.commit(merged.home, (new_trunk, parked), note)
-        return Plan(trunk=new_trunk, parked=parked, head=head, ours=line.ours, forks=forks)
+        return Plan(trunk=new_trunk, parked=parked, head=head, ours=line.found, forks=forks)
 
     async def _next_trunk(self, trunk: str, merged: Reconciled, line: Line, message: str) -> str:
         # A commit of ours may be an ancestor of the trunk only if all of it is in the trunk: else the next merge, by
@@ -415,7 +452,9 @@ class Engine:
     async def _push(self, standing: Standing, plan: Plan) -> bool:
         """Push trunk and bookmark together or not at all, and prove it; False if the remote has it all already."""
         wanted = {self._trunk: plan.trunk, self.bookmark: plan.parked}
-        old = {name: standing.remote.get(name, "") for name in wanted}
+        return await self._send(wanted, {name: standing.remote.get(name, "") for name in wanted})
+
+    async def _send(self, wanted: Mapping[str, str], old: Mapping[str, str]) -> bool:
         changed = [name for name in wanted if wanted[name] != old[name]]
         if not changed:
             return False

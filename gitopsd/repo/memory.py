@@ -23,7 +23,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         head: the commit that the working copy belongs on; empty before the first sync.
         trunk: the trunk that it was made with.
         parked: the commit on this host's bookmark, if anything is parked.
-        ours: the tree of this host that went into it.
+        ours: the tree of the working copy that went into it.
         pushed: it was published.
         synthetic: `head` is the trunk with our parked versions put over it; it must never become part of the trunk.
         forks: for paths whose edit does not come from where the working copy forked off: the commit whose version it

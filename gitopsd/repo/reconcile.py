@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from gitopsd.repo.trees import Change, Trees
+from gitopsd.repo.union import NO_UNION, Union, United
 
 
 class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,11 +23,20 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: frozenset[str]
 
 
-async def reconcile(trees: Trees, *, fork: str, theirs: str, ours: str, same_file: Callable[[str], str]) -> Reconciled:
+async def reconcile(
+    trees: Trees,
+    *,
+    fork: str,
+    theirs: str,
+    ours: str,
+    same_file: Callable[[str], str],
+    union: Union = NO_UNION,
+) -> Reconciled:
     """Merge two trees that come from `fork`.
 
     A path that conflicts is taken out of ours (with the other name of a renamed file) and the rest is merged again,
     until nothing conflicts: so one conflict never holds back another file, and half of a rename never travels alone.
+    Before that, what can be merged as a union is: then it counts as an edit of the trunk's version.
 
     Args:
         trees: where the trees are.
@@ -34,23 +44,34 @@ async def reconcile(trees: Trees, *, fork: str, theirs: str, ours: str, same_fil
         theirs: the trunk's tree.
         ours: this host's tree.
         same_file: two paths for which it returns the same are names of one file, and must not both exist.
+        union: merges line files.
 
     """
     edits = await trees.changes(fork, ours)
     groups = _Groups(edits, same_file)
     parked: frozenset[str] = frozenset()
-    kept = ours
+    united: dict[str, United] = {}
+    base, kept = fork, ours
     while True:
-        merge = await trees.merge(fork, kept, theirs)
+        merge = await trees.merge(base, kept, theirs)
         conflicts = merge.conflicts or await _clashes(trees, merge.tree, edits, parked, same_file)
         if not conflicts:
             break
+        paths = conflicts - united.keys() - parked
+        if found := await union.merge(trees, fork=fork, theirs=theirs, ours=ours, paths=paths):
+            united |= found
+            base = await trees.replace(base, {path: file.theirs for path, file in found.items()})
+            kept = await trees.replace(kept, {path: file.merged for path, file in found.items()})
+            continue
         if not parked:
             groups.add(await trees.changes(fork, theirs))
         # A conflict may be named after a path that neither side has (`name~side`): then all our edits step back.
         parked = groups.grow(parked, conflicts) or parked | groups.edited
         original = await trees.entries(fork, parked)
-        kept = await trees.replace(ours, {path: original.get(path) for path in parked})
+        stay = {path: file for path, file in united.items() if path not in parked}
+        back = {path: original.get(path) for path in parked}
+        base = await trees.replace(fork, {path: file.theirs for path, file in stay.items()})
+        kept = await trees.replace(ours, {path: file.merged for path, file in stay.items()} | back)
     own = await trees.entries(ours, parked)
     home = await trees.replace(merge.tree, {path: own.get(path) for path in parked})
     return Reconciled(trunk=merge.tree, home=home, conflicts=parked)

@@ -13,6 +13,7 @@ from gitopsd.tools.git import Git
 from gitopsd.tools.process import Account
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without having it stored
+_FEW = 100  # paths
 _IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>.*)> \d+ [+-]\d{4}")
 
 
@@ -129,12 +130,112 @@ class Trees:
         result = await self._git.run("cannot read a file of a commit", "cat-file", "blob", blob)
         return result.stdout.encode(errors="surrogateescape")
 
+    async def merge_file(self, base: str, theirs: str, ours: str, *, marker: int) -> bytes | None:
+        """Merge three blobs (git-merge-file(1)), conflicts between markers; None if one of them is binary.
+
+        Args:
+            base: what both come from; empty if there was nothing.
+            theirs: stands above in a conflict.
+            ours: stands below.
+            marker: how many characters a marker has.
+
+        """
+        result = await self._git.run(
+            *("cannot merge a file", "merge-file", "--stdout", "--object-id", "--quiet", f"--marker-size={marker}"),
+            *(theirs, base or await self.store(b""), ours),
+            # The number of conflicts, at most 127; 255 for binary files and for whatever went wrong.
+            fine=(*range(128), 255),
+        )
+        return None if result.status == 255 else result.stdout.encode(errors="surrogateescape")
+
     async def versions(self, path: str, commits: Sequence[str], limit: int = 100) -> tuple[tuple[str, str], ...]:
         """The versions that a path had in the histories of `commits`, newest first, as pairs of commit and blob."""
+        if not commits:
+            return ()
         arguments = ("--literal-pathspecs", "rev-list", f"--max-count={limit}", *commits, "--", path)
         revisions = (await self._git.run("cannot read a file's history", *arguments)).stdout.split()
-        trees = [(revision, await self.entries(revision, (path,))) for revision in revisions]
-        return tuple((revision, entries[path].blob) for revision, entries in trees if path in entries)
+        asked = "".join(f"{revision}:{path}\0" for revision in revisions).encode(errors="surrogateescape")
+        arguments = ("cat-file", "-Z", "--batch-check=%(objecttype) %(objectname)")
+        answers = (await self._git.run("cannot read a file's history", *arguments, stdin=asked)).stdout.split("\0")
+        pairs = zip(revisions, answers, strict=False)
+        return tuple((revision, answer[5:]) for revision, answer in pairs if answer.startswith("blob "))
+
+    async def deleted_once(self, paths: Collection[str], commit: str) -> frozenset[str]:
+        """Those of these paths that a commit in the history of `commit` deleted, whether they exist again or not."""
+        # So many paths on one command line cost more than to look at all of the history.
+        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
+        how = ("--format=", "--no-renames", "--full-history", "-m", "--diff-filter=D", "--name-only", "-z")
+        arguments = ("--literal-pathspecs", "log", *how, commit, *limits)
+        result = await self._git.run("cannot read the history of files", *arguments)
+        return frozenset(paths) & set(result.stdout.split("\0"))
+
+    async def history(
+        self, tip: str, since: str, paths: Collection[str]
+    ) -> tuple[tuple[str, str, Entry | None], ...]:
+        """The versions that paths got in the commits of `tip` that `since` does not have, newest first.
+
+        Returns:
+            Commit, path, and the file, which is None if it was deleted there. What a merge commit made of a file on
+            its own is left out.
+
+        """
+        if not (tip and paths):
+            return ()
+        limits = ("--", *sorted(paths))
+        span = (tip, f"^{since}") if since else (tip,)
+        arguments = ("--literal-pathspecs", "rev-list", "--topo-order", "--full-history", *span, *limits)
+        commits = (await self._git.run("cannot read a file's history", *arguments)).stdout
+        if not commits:
+            return ()
+        found: list[tuple[str, str, Entry | None]] = []
+        arguments = ("--literal-pathspecs", "diff-tree", "--stdin", "--root", "-r", "-z", "--no-renames", *limits)
+        result = await self._git.run("cannot read a file's history", *arguments, stdin=commits.encode())
+        fields, commit = iter(result.stdout.split("\0")), ""
+        for field in fields:
+            if field.startswith(":"):
+                _, mode, _, blob, status = field.split(" ")
+                found.append((commit, next(fields), None if status == "D" else Entry(mode, blob)))
+            else:
+                commit = field
+        return tuple(found)
+
+    async def size(self, blob: str) -> int:
+        """How many bytes a blob holds."""
+        return int((await self._git.run("cannot read a file of a commit", "cat-file", "-s", blob)).stdout)
+
+    async def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """What many blobs hold, with one command."""
+        asked = "".join(f"{blob}\n" for blob in blobs).encode()
+        result = await self._git.run("cannot read files of commits", "cat-file", "--batch", stdin=asked)
+        raw, found, at = result.stdout.encode(errors="surrogateescape"), dict[str, bytes](), 0
+        for _ in blobs:
+            end = raw.index(b"\n", at)
+            blob, _kind, size = raw[at:end].decode().split(" ")
+            found[blob] = raw[end + 1 : end + 1 + int(size)]
+            at = end + int(size) + 2
+        return found
+
+    async def store(self, content: bytes) -> str:
+        """Make a blob."""
+        result = await self._git.run("cannot store a file", "hash-object", "-w", "--stdin", stdin=content)
+        return result.stdout.strip()
+
+    async def merge_lines(self, base: str, theirs: str, ours: str, *, labels: Sequence[str] = ()) -> bytes:
+        """Merge three blobs line by line: both sides of a conflict one after the other, or between markers.
+
+        Args:
+            base: what both come from.
+            theirs: comes first.
+            ours: comes second.
+            labels: of theirs, base and ours, for the markers; without them there are none (a union).
+
+        """
+        how = [option for label in labels for option in ("-L", label)] if labels else ["--union"]
+        result = await self._git.run(
+            *("cannot merge two files", "merge-file", "--stdout", "--object-id", *how, theirs, base, ours),
+            fine=tuple(range(128)),  # the number of conflicts
+        )
+        return result.stdout.encode(errors="surrogateescape")
 
     async def merge(self, base: str, ours: str, theirs: str) -> Merge:
         """Merge two trees that both come from `base`. Renames are followed, so a changed mode merges with an edit."""

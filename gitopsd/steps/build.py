@@ -5,7 +5,7 @@ import msgspec
 from gitopsd.errors import Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import same_system, short
-from gitopsd.ports import Activator, Builder, Reporter
+from gitopsd.ports import Activator, Builder, ConfigSource, Reporter
 from gitopsd.steps.needs import needed
 from gitopsd.types import Built, Cycle, Outcome, StepResult
 
@@ -15,6 +15,7 @@ async def build(
     reporter: Reporter,
     *,
     builder: Builder,
+    source: ConfigSource,
     activator: Activator,
     validate_units: tuple[str, ...],
     mode: str,
@@ -31,7 +32,9 @@ async def build(
     system = activator.facts()
     if same_system(toplevel, system, mode):
         message, outcome = f"{short(revision)} changes nothing here", Outcome.up_to_date
-        if toplevel != system.current:
+        if toplevel == system.current:
+            await source.mark_deployed(revision)
+        else:
             message, outcome = (
                 f"{short(revision)} is the boot default; it runs after the next reboot",
                 Outcome.at_reboot,

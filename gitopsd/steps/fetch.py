@@ -1,5 +1,6 @@
 """fetch: learn what the remotes have. Touches no working copy, no home, no system."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -16,9 +17,12 @@ async def fetch(
 ) -> StepResult:
     """Repeatable. Offline is noted, and the cycle goes on."""
     reporter.line("Fetching remote changes...")
-    facts = await each_person(cycle, people, reporter, lambda who, known: who.fetch(known), SyncWord.fetch_failed)
+    homes = each_person(cycle, people, reporter, lambda who, known: who.fetch(known), SyncWord.fetch_failed)
     if source is not None and cycle.kind is CycleKind.upgrade:
-        facts = await _fetch_config(facts, reporter, source)
+        config, facts = await asyncio.gather(_fetch_config(cycle.facts, reporter, source), homes)
+        facts = msgspec.structs.replace(config, people=facts.people)
+    else:
+        facts = await homes
     offline = facts.config_offline or any(person.offline for person in facts.people)
     if offline:
         reporter.line("Warning: Could not fetch (no network?)")

@@ -1,20 +1,38 @@
 """The proof that a system is good, the same for a new one and for one that was rolled back to."""
 
+import msgspec
+
 from gitopsd.config import VerifyConfig
+from gitopsd.errors import Failed, Transient
 from gitopsd.policy import broken, newly_failed, still_starting, unsteady
-from gitopsd.ports import Clock, Reporter, Units
+from gitopsd.ports import Clock, ConfigSource, Prober, Reporter, Units, Watch
+from gitopsd.types import UnitHealth
 
 _LOOK = 1.0  # seconds between two looks when no signal comes
 
 
-async def prove(
-    units: Units, clock: Clock, reporter: Reporter, wanted: VerifyConfig, failed_before: tuple[str, ...]
-) -> str:
-    """Watch the units until they are active, and then that they stay so.
+class Instruments(msgspec.Struct, frozen=True, kw_only=True):
+    """What a proof looks through.
 
     Args:
         units: systemd.
+        prober: asks services.
+        source: the configuration's remote.
         clock: time.
+
+    """
+
+    units: Units
+    prober: Prober
+    source: ConfigSource
+    clock: Clock
+
+
+async def prove(through: Instruments, reporter: Reporter, wanted: VerifyConfig, failed_before: tuple[str, ...]) -> str:
+    """Watch the units and probes until they are good, and then that they stay so.
+
+    Args:
+        through: what to look through.
         reporter: hears the progress.
         wanted: which units, how long.
         failed_before: units that had failed before the switch; activation clears the failed state, so this is older.
@@ -23,28 +41,83 @@ async def prove(
         What is wrong, one sentence; empty if the system proved itself.
 
     """
-    names = wanted.validate_units
-    async with units.watch() as watch:
-        started = clock.monotonic()
-        while True:
-            seen = await units.health(names)
-            problem = broken(seen) or newly_failed(failed_before, await units.failed())
-            if problem:
-                return problem
-            late = still_starting(seen)
-            if not late:
-                break
-            if clock.monotonic() - started > wanted.deadline:
-                return f"{', '.join(late)} not active after {wanted.deadline:g} s"
-            reporter.progress(f"waiting for {', '.join(late)}")
-            await watch.wait(_LOOK)
-        steady = seen
-        started = clock.monotonic()
-        while (elapsed := clock.monotonic() - started) < wanted.soak:
-            reporter.progress(f"soaking, {wanted.soak - elapsed:.0f} s left")
-            await watch.wait(min(_LOOK, wanted.soak - elapsed))
-            seen = await units.health(names)
-            problem = unsteady(steady, seen) or newly_failed(failed_before, await units.failed())
-            if problem:
-                return problem
+    async with through.units.watch() as watch:
+        steady, problem = await _become_good(through, reporter, wanted, failed_before, watch)
+        if not problem:
+            problem = await _stay_good(through, reporter, wanted, failed_before, watch=watch, steady=steady)
+    return problem or await _failing(through.prober, wanted)
+
+
+async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str:
+    """Whether the configuration's remote, which could be reached before, cannot be reached any more.
+
+    Args:
+        through: what to look through.
+        reporter: hears the progress.
+        limit: seconds that the network may take to come back.
+
+    Returns:
+        What is wrong, one sentence; empty if the remote answers.
+
+    """
+    started = through.clock.monotonic()
+    while True:
+        try:
+            await through.source.fetch()
+        except Transient as error:
+            if through.clock.monotonic() - started > limit:
+                return f"the configuration's remote cannot be reached any more ({error.message})"
+            reporter.progress("waiting for the configuration's remote")
+            await through.clock.sleep(_LOOK)
+        except Failed:
+            return ""  # it answers, and that it has no such branch any more is not the system's fault
+        else:
+            return ""
+
+
+async def _become_good(
+    through: Instruments, reporter: Reporter, wanted: VerifyConfig, failed_before: tuple[str, ...], watch: Watch
+) -> tuple[tuple[UnitHealth, ...], str]:
+    started = through.clock.monotonic()
+    while True:
+        seen = await through.units.health(wanted.validate_units)
+        problem = broken(seen) or newly_failed(failed_before, await through.units.failed())
+        if problem:
+            return seen, problem
+        late = still_starting(seen)
+        waiting = f"{', '.join(late)} not active" if late else await _failing(through.prober, wanted)
+        if not waiting:
+            return seen, ""
+        if through.clock.monotonic() - started > wanted.deadline:
+            return seen, f"{waiting} after {wanted.deadline:g} s"
+        reporter.progress(f"waiting: {waiting}")
+        await watch.wait(_LOOK)
+
+
+async def _stay_good(
+    through: Instruments,
+    reporter: Reporter,
+    wanted: VerifyConfig,
+    failed_before: tuple[str, ...],
+    *,
+    watch: Watch,
+    steady: tuple[UnitHealth, ...],
+) -> str:
+    started = through.clock.monotonic()
+    while (elapsed := through.clock.monotonic() - started) < wanted.soak:
+        reporter.progress(f"soaking, {wanted.soak - elapsed:.0f} s left")
+        await watch.wait(min(_LOOK, wanted.soak - elapsed))
+        seen = await through.units.health(wanted.validate_units)
+        problem = unsteady(steady, seen) or newly_failed(failed_before, await through.units.failed())
+        if problem:
+            return problem
+    return ""
+
+
+async def _failing(prober: Prober, wanted: VerifyConfig) -> str:
+    """The first probe that does not pass now; empty if all do."""
+    for probe in wanted.probes:
+        problem = await prober.ask(probe)
+        if problem:
+            return problem
     return ""

@@ -22,8 +22,9 @@ async def pull(
 ) -> StepResult:
     """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
     facts = await each_person(cycle, people, reporter, lambda who, known: who.apply(known), SyncWord.failed)
+    captured = sum(len(person.captured) for person in facts.people)
     applied = sum(len(person.applied) for person in facts.people)
-    homes = f"applied {applied} file{'' if applied == 1 else 's'}"
+    homes = f"captured {captured}, applied {applied} file{'' if captured == applied == 1 else 's'}"
     cycle = msgspec.structs.replace(cycle, facts=facts)
     if cycle.kind is CycleKind.sync or source is None:
         return StepResult(event=Event.settled, facts=facts, message=homes, outcome=Outcome.success)
@@ -33,14 +34,14 @@ async def pull(
 
 async def _choose(cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory) -> StepResult:
     facts, deployed = cycle.facts, memory.deployed
-    descends = True
-    if deployed is not None and facts.head is not None and facts.head != deployed.revision:
-        descends = await source.descends(facts.head, deployed.revision)
+    before = deployed.revision if deployed is not None else await source.marked_deployed()
+    descends = before is None or facts.head in (None, before) or await source.descends(facts.head, before)
     choice = choose(
         facts.head,
         offline=facts.config_offline,
         error=facts.config_error,
         deployed=deployed,
+        before=before,
         system=system,
         rejected=memory.rejected,
         descends=descends,

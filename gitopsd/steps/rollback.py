@@ -6,11 +6,14 @@ from gitopsd.config import VerifyConfig
 from gitopsd.errors import Transient
 from gitopsd.machine import Event
 from gitopsd.policy import reads_switch, short
-from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
+from gitopsd.ports import Activator, Builder, Reporter
 from gitopsd.steps.needs import needed
-from gitopsd.steps.proof import prove
+from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import tag
+from gitopsd.steps.verify import REACH
 from gitopsd.types import Cycle, Outcome, StepResult, Switching
+
+_QUICK_SOAK = 5.0  # seconds: this system has proved itself before
 
 
 async def rollback(
@@ -19,8 +22,7 @@ async def rollback(
     *,
     activator: Activator,
     builder: Builder,
-    units: Units,
-    clock: Clock,
+    through: Instruments,
     wanted: VerifyConfig,
 ) -> StepResult:
     """Looks before it acts: a system that runs already is not activated again, a profile that is right not set."""
@@ -29,15 +31,23 @@ async def rollback(
     reporter.line(f"Rolling back to {switching.previous}")
     problem = await _restore(cycle, switching, activator)
     if not problem:
-        # Units that were bad before are none of this rollback's doing: only the ones that must be good are asked for.
-        quick = msgspec.structs.replace(wanted, soak=min(wanted.soak, 5.0))
-        problem = await prove(units, clock, reporter, quick, switching.failed_before)
+        # What was bad before is none of this rollback's doing, and what the old system never had cannot come back.
+        quick = msgspec.structs.replace(
+            wanted, validate_units=switching.active_before, soak=min(wanted.soak, _QUICK_SOAK)
+        )
+        problem = await prove(through, reporter, quick, switching.failed_before)
     if problem:
         message = f"{switching.reason}; the rollback to {switching.previous} failed too: {problem}"
         return StepResult(event=Event.block, facts=cycle.facts, message=message, outcome=Outcome.blocked)
     await builder.release(built.revision)
     message = f"{short(built.revision)} was rolled back: {switching.reason}"
-    return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.rolled_back)
+    at_fault = False
+    if switching.cut_off:
+        at_fault = not await cut_off(through, reporter, REACH)
+        message += "; it can be reached again" if at_fault else "; the old system cannot reach it either"
+    return StepResult(
+        event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.rolled_back, reject=at_fault
+    )
 
 
 async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> str:

@@ -20,6 +20,7 @@ async def switch(
     builder: Builder,
     units: Units,
     clock: Clock,
+    validate_units: tuple[str, ...],
     mode: str,
 ) -> StepResult:
     """Looks before it acts: an activation of this cycle that runs or has run is never started again."""
@@ -32,6 +33,7 @@ async def switch(
             previous=needed(system.current, "a running NixOS system"),
             previous_generation=system.generation,
             failed_before=await units.failed(),
+            active_before=tuple(unit.name for unit in await units.health(validate_units) if unit.active == "active"),
             mode=mode,
         )
         cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=switching))
@@ -79,11 +81,11 @@ def after_reboot(cycle: Cycle, built: Built, switching: Switching, system: Syste
     return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.interrupted)
 
 
-def undo(cycle: Cycle, switching: Switching, reason: str) -> StepResult:
-    """Go back, and remember the revision as rejected."""
-    undone = msgspec.structs.replace(switching, reason=reason)
+def undo(cycle: Cycle, switching: Switching, reason: str, *, cut_off: bool = False) -> StepResult:
+    """Go back, and remember the revision as rejected; if it cut the host off, only once that is seen to be its fault."""
+    undone = msgspec.structs.replace(switching, reason=reason, cut_off=cut_off)
     facts = msgspec.structs.replace(cycle.facts, switching=undone)
-    return StepResult(event=Event.undo, facts=facts, message=reason, outcome=Outcome.rolled_back, reject=True)
+    return StepResult(event=Event.undo, facts=facts, message=reason, outcome=Outcome.rolled_back, reject=not cut_off)
 
 
 def tag(cycle: Cycle, action: str) -> str:

@@ -6,11 +6,13 @@ from gitopsd.config import VerifyConfig
 from gitopsd.errors import Transient
 from gitopsd.machine import Event
 from gitopsd.policy import reads_switch, short
-from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
+from gitopsd.ports import Activator, Builder, Reporter
 from gitopsd.steps.needs import needed
-from gitopsd.steps.proof import prove
+from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching
+
+REACH = 60.0  # seconds that the network of a new system may take to come up
 
 
 async def verify(
@@ -19,26 +21,30 @@ async def verify(
     *,
     activator: Activator,
     builder: Builder,
-    units: Units,
-    clock: Clock,
+    through: Instruments,
     wanted: VerifyConfig,
 ) -> StepResult:
     """Looks before it acts: after a crash it verifies again from the start, after a reboot it asks what runs."""
     built = needed(cycle.facts.built, "a built toplevel")
     switching = needed(cycle.facts.switching, "a baseline")
     system = activator.facts()
-    if switching.boot_id != clock.boot_id() and system.current != built.toplevel:
+    if switching.boot_id != through.clock.boot_id() and system.current != built.toplevel:
         if system.generation != switching.previous_generation:
             await activator.restore_profile(switching.previous_generation)
         return after_reboot(cycle, built, switching, system)
     if system.current != built.toplevel:
         return undo(cycle, switching, f"{built.toplevel} was activated, but {system.current} runs")
-    problem = await prove(units, clock, reporter, wanted, switching.failed_before)
+    problem = await prove(through, reporter, wanted, switching.failed_before)
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem)
+    if wanted.reachability and not cycle.facts.config_offline:
+        problem = await cut_off(through, reporter, REACH)
+        if problem:
+            return _not_good(cycle, reporter, switching, wanted, problem, cut_off=True)
     problem = await _make_default(cycle, built, activator)
     if problem:
         return undo(cycle, switching, problem)
+    await through.source.mark_deployed(built.revision)
     await builder.release(built.revision)
     reporter.line("=== Deployment Successful ===")
     message = f"{short(built.revision)} is deployed and verified"
@@ -55,10 +61,18 @@ async def _make_default(cycle: Cycle, built: Built, activator: Activator) -> str
     return f"the boot loader was not installed: {reads_switch(status)}" if status != 0 else ""
 
 
-def _not_good(cycle: Cycle, reporter: Reporter, switching: Switching, wanted: VerifyConfig, problem: str) -> StepResult:
+def _not_good(
+    cycle: Cycle,
+    reporter: Reporter,
+    switching: Switching,
+    wanted: VerifyConfig,
+    problem: str,
+    *,
+    cut_off: bool = False,
+) -> StepResult:
     reporter.line(f"=== Verification FAILED === {problem}")
     if wanted.on_validation_failure == "rollback":
-        return undo(cycle, switching, problem)
+        return undo(cycle, switching, problem, cut_off=cut_off)
     kept = msgspec.structs.replace(cycle.facts, switching=msgspec.structs.replace(switching, reason=problem))
     message = f'{problem}; kept, since verify.on_validation_failure = "keep"; the boot default is still the old system'
     return StepResult(event=Event.fail, facts=kept, message=message, outcome=Outcome.kept, reject=True)

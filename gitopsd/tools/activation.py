@@ -12,7 +12,7 @@ from pathlib import Path
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.ports import Clock
 from gitopsd.tools.nix import Nix, store_path_at
-from gitopsd.tools.systemd import Systemd, Unit, command, flag, microseconds, text, texts
+from gitopsd.tools.systemd import Systemd, Unit, command, exit_statuses, flag, microseconds, text, texts
 from gitopsd.types import StorePath, SystemFacts
 
 UNIT = "nixos-rebuild-switch-to-configuration.service"
@@ -124,6 +124,8 @@ class Activation:
             ("RemainAfterExit", flag(value=True)),
             ("ExecStart", command([f"{toplevel}/bin/switch-to-configuration", action])),
             ("Environment", texts(["NIXOS_INSTALL_BOOTLOADER=0", *passed])),
+            # "It switched, but units failed": the activation itself is no unit that failed.
+            ("SuccessExitStatus", exit_statuses([4])),
             ("RuntimeMaxUSec", microseconds(self._timeout)),
         ]
 

@@ -126,6 +126,30 @@ class Home:
         for batch in _batches(targets):
             await self._run("cannot capture the home", "re-add", "--", *self._absolute(batch))
 
+    async def add(self, targets: Sequence[str]) -> None:
+        """Take these targets, which it does not know yet, into the source directory."""
+        for batch in _batches(targets):
+            await self._run("cannot add to the source directory", "add", "--", *self._absolute(batch))
+
+    async def configure(self) -> None:
+        """Make chezmoi's configuration from the template in the source directory, if there is one.
+
+        Raises:
+            Failed: the template asks something that has no default.
+
+        """
+        await self._run("cannot make chezmoi's configuration", "init", "--promptDefaults")
+
+    async def overwrite(self, target: str) -> None:
+        """Write one target, whatever is there."""
+        arguments = ("apply", "--force", "--recursive=false", "--parent-dirs", "--", *self._absolute([target]))
+        await self._run(f"cannot write {target}", *arguments)
+
+    async def forget(self, targets: Sequence[str]) -> None:
+        """Take these targets out of the source directory, and out of chezmoi's record. The home is not touched."""
+        for batch in _batches(targets):
+            await self._run("cannot capture a deletion", "forget", "--force", "--", *self._absolute(batch))
+
     async def apply(self, targets: Sequence[str]) -> bool:
         """Write these targets, except those that the person changed; False if some were left alone.
 
@@ -202,6 +226,11 @@ def is_encrypted(source: str) -> bool:
     return "encrypted_" in _attributes(_name(source))
 
 
+def is_exact(source: str) -> bool:
+    """Whether a source is, or lies in, a directory that chezmoi keeps free of everything it does not know."""
+    return any("exact_" in _attributes(part) for part in source.split("/"))
+
+
 def same_target(source: str) -> str:
     """A name that is the same for all sources of one target: two of them at once stop chezmoi altogether.
 
@@ -212,6 +241,20 @@ def same_target(source: str) -> str:
     for suffix in _SUFFIXES:
         plain[-1] = plain[-1].removesuffix(suffix)
     return "/".join(plain)
+
+
+def target_of(source: str) -> str:
+    """What people call a source: its target, relative to the home, as far as the name alone tells.
+
+    Scripts and chezmoi's own files have no target: they go by the name of the source.
+    """
+    parts = source.split("/")
+    if any(part.startswith(".") for part in parts) or "run_" in _attributes(parts[-1]):
+        return source
+    plain = same_target(source).split("/")
+    return "/".join(
+        f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_") for part in plain
+    )
 
 
 def _name(source: str) -> str:

@@ -75,6 +75,10 @@ class Jj:
         target = f'present("{name}"@"{remote}")'
         self._config = (*_CONFIG, f"revset-aliases.\"trunk()\"='{target}'")
 
+    async def init(self) -> None:
+        """Make a jj repository beside git's; what is in the files is taken for edits on top of git's HEAD."""
+        await self._run("cannot make a jj repository", "git", "init", "--colocate", "--quiet")
+
     async def working_copy(self) -> WorkingCopy:
         """Snapshot the working copy (what is in the files goes into `@`), import git's refs, and say what `@` is."""
         return await self._commit("@", snapshot=True)

@@ -10,6 +10,8 @@ from gitopsd.tools.git import Git
 from gitopsd.tools.process import Processes
 from gitopsd.types import Revision, parse_revision
 
+_DEPLOYED = "refs/gitopsd/deployed"
+
 
 class Mirror:
     """`ports.ConfigSource` on a bare repository.
@@ -62,6 +64,17 @@ class Mirror:
     async def subject(self, revision: Revision) -> str:
         """See `ports.ConfigSource`."""
         return await self._git.subject(revision)
+
+    async def mark_deployed(self, revision: Revision) -> None:
+        """See `ports.ConfigSource`. A ref also keeps the commit from git's garbage collector."""
+        await self._git.update_ref(_DEPLOYED, revision)
+
+    async def marked_deployed(self) -> Revision | None:
+        """See `ports.ConfigSource`."""
+        if not self._path.exists():
+            return None
+        found = await self._git.rev_parse(_DEPLOYED)
+        return None if found is None else parse_revision(found)
 
     @property
     def _ref(self) -> str:

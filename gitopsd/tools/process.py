@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -162,12 +163,12 @@ class Processes:
         else:
             environment |= {"HOME": "/root", "USER": "root", "LOGNAME": "root"}
         environment |= env or {}
-        drop: dict[str, Any] = {}
-        if account is not None and os.geteuid() != account.uid:
-            drop = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+        program = shutil.which(argv[0], path=environment["PATH"])
+        if program is None:
+            raise _missing(argv[0])
         try:
             child = subprocess.Popen(  # noqa: ASYNC220  # asyncio's own does the same; its wait() waits for the pipes
-                list(argv),
+                [*_become(account), program, *argv[1:]],
                 stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -175,16 +176,11 @@ class Processes:
                 env=environment,
                 start_new_session=True,
                 umask=0o022,
-                **drop,
             )
         except FileNotFoundError as error:
             if error.filename == where:
                 raise Failed(f"cannot run `{argv[0]}`: the directory {where} does not exist") from error
-            raise ToolMissing(
-                f"the program `{argv[0]}` is not on the daemon's PATH",
-                meaning="the step that needs it cannot run; nothing was changed",
-                advice=f"install {argv[0]} and `systemctl restart gitopsd.service`",
-            ) from error
+            raise _missing(str(error.filename)) from error
         except PermissionError as error:
             who = account.name if account is not None else "root"
             raise Failed(f"cannot run `{argv[0]}` as {who} in {where}: {error.strerror}") from error
@@ -199,6 +195,25 @@ class Processes:
         if check and result.status != 0:
             raise CommandFailed(result)
         return result
+
+
+def _become(account: Account | None) -> list[str]:
+    """The words before a command that make it run as somebody else.
+
+    Popen's own `user=` would do the same, and costs 4 ms a command: it forks where else it could vfork.
+    """
+    if account is None or os.geteuid() == account.uid:
+        return []
+    groups = f"--groups={','.join(map(str, account.groups))}" if account.groups else "--clear-groups"
+    return ["setpriv", f"--reuid={account.uid}", f"--regid={account.gid}", groups, "--"]
+
+
+def _missing(program: str) -> ToolMissing:
+    return ToolMissing(
+        f"the program `{program}` is not on the daemon's PATH",
+        meaning="the step that needs it cannot run; nothing was changed",
+        advice=f"install {program} and `systemctl restart gitopsd.service`",
+    )
 
 
 async def _communicate(

@@ -208,6 +208,10 @@ class Systemd:
         """Stop a unit; returns once the job is queued."""
         await self._ask(lambda: self._connect().StopUnit(name, "replace", timeout=_CALL))
 
+    async def restart_unit(self, name: str) -> None:
+        """Restart a unit; returns once the job is queued."""
+        await self._ask(lambda: self._connect().RestartUnit(name, "replace", timeout=_CALL))
+
     async def reset_failed(self, name: str) -> None:
         """Have systemd forget that a unit failed; a transient one is gone then."""
         await self._ask(lambda: self._connect().ResetFailedUnit(name, timeout=_CALL))
@@ -240,6 +244,11 @@ def flag(value: bool) -> Any:
 def microseconds(seconds: float) -> Any:
     """A time span property."""
     return GLib.Variant("t", int(seconds * 1_000_000))
+
+
+def exit_statuses(values: Sequence[int]) -> Any:
+    """A `SuccessExitStatus` property."""
+    return GLib.Variant("(aiai)", (list(values), []))
 
 
 def texts(values: Sequence[str]) -> Any:

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
 from lab import Lab, LabError
+
+# A shell that runs us in the background has Ctrl-C ignored, and what we start would inherit that: tests that send it
+# would wait for ever. A handler is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

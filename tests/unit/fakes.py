@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
+from gitopsd.config import ProbeConfig
 from gitopsd.machine import State
 from gitopsd.types import (
     Cycle,
@@ -103,6 +104,7 @@ class FakeSource:
         self.remote_head = head
         self.error = error
         self.contained = True
+        self.marked: Revision | None = None
 
     async def fetch(self) -> Revision:
         if self.error is not None:
@@ -118,6 +120,39 @@ class FakeSource:
 
     async def subject(self, revision: Revision) -> str:
         return "a subject"
+
+    async def mark_deployed(self, revision: Revision) -> None:
+        self.marked = revision
+
+    async def marked_deployed(self) -> Revision | None:
+        return self.marked
+
+
+class FakeProber:
+    """Says what is in `problems`, one entry a question, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = [""]
+        self.asked = 0
+
+    async def ask(self, probe: ProbeConfig) -> str:
+        self.asked += 1
+        return self.problems.pop(0) if len(self.problems) > 1 else self.problems[0]
+
+
+class FakeSuccessor:
+    """Waits once `ready`, and counts how often it was handed over to."""
+
+    def __init__(self) -> None:
+        self.ready = False
+        self.handed_over = 0
+
+    def waits(self) -> bool:
+        return self.ready
+
+    async def hand_over(self) -> None:
+        self.handed_over += 1
+        self.ready = False
 
 
 class FakeBuilder:

@@ -100,7 +100,10 @@ def test_a_host_that_never_did_anything() -> None:
 def test_dotfiles_show_what_is_parked_and_what_to_do() -> None:
     shown = status(people=(person("rain"), PersonFacts(user="ken", word=SyncWord.fetch_failed, offline=True)))
     assert "    dotfiles: rain: conflicts-preserved\n" in shown
-    assert "                parked: rain_secret_parked on gitopsd/malphas (cccccccccccc)\n" in shown
+    assert (
+        "                parked: rain_secret_parked on gitopsd/malphas (cccccccccccc)\n"
+        "                  settle: gitopsctl dotfiles resolve rain_secret_parked --take ours|theirs|union\n" in shown
+    )
     assert (
         "                note: .ssh/config: rain_secret_notice\n                  try: chezmoi add .ssh/config\n"
         in shown

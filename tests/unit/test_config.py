@@ -80,6 +80,10 @@ def test_an_option_of_a_later_version_is_refused_by_name(key: str) -> None:
         (b"[config]\nrepo_url='x'\n[retry.push]\nattempts=0", "1 or more"),
         (b"[config]\nrepo_url='x'\n[switch]\nmode='tset'", '"switch" or "boot"'),
         (b"[config]\nrepo_url='x'\n[history]\ncycles=true", "a whole number"),
+        (b"[config]\nrepo_url='x'\n[[verify.probes]]\ntimeout='1s'", "one of `tcp`, `http`, `command`"),
+        (b"[config]\nrepo_url='x'\n[[verify.probes]]\ntcp='a:1'\nhttp='http://x'", "found `tcp` and `http`"),
+        (b"[config]\nrepo_url='x'\n[[verify.probes]]\ntcp='localhost'", '"host:port"'),
+        (b"[config]\nrepo_url='x'\n[[verify.probes]]\nhttp='file:///etc/passwd'", "a URL of http or https"),
         (b"verify = 3\n[config]\nrepo_url='x'", "a table"),
     ],
 )

@@ -15,8 +15,10 @@ from gitopsd.control.access import Credentials, Peer, Who
 from gitopsd.control.interfaces import ControlInterface, StatusInterface
 from gitopsd.errors import NotPermitted
 
-STATUS = [method for method in access.TABLE if method.startswith("io.gitopsd.Status.")]
-SYNC, UPGRADE, RETRY = (f"io.gitopsd.Control.{verb}" for verb in ("Sync", "Upgrade", "Retry"))
+CONFLICTS = "io.gitopsd.Status.Conflicts"  # what stands in a person's files
+STATUS = [method for method in access.TABLE if method.startswith("io.gitopsd.Status.") and method != CONFLICTS]
+OWN = [method for method, who in access.TABLE.items() if who is Who.oneself]
+UPGRADE, RETRY = (f"io.gitopsd.Control.{verb}" for verb in ("Upgrade", "Retry"))
 
 
 def may(method: str, peer: Peer, user: object = None) -> bool:
@@ -67,8 +69,16 @@ def test_the_system_is_for_admins(method: str) -> None:
         (NOBODY, "", False),
     ],
 )
-def test_a_person_may_sync_their_own_dotfiles_only(peer: Peer, user: object, allowed: bool) -> None:
-    assert may(SYNC, peer, user) is allowed
+@pytest.mark.parametrize("method", OWN)
+def test_a_person_decides_about_their_own_dotfiles_only(
+    method: str, peer: Peer, user: object, allowed: bool
+) -> None:
+    assert may(method, peer, user) is allowed
+
+
+def test_what_concerns_one_persons_files_is_for_that_person() -> None:
+    verbs = ("Sync", "Resolve", "Initialize", "Adopt")
+    assert set(OWN) == {CONFLICTS, *(f"io.gitopsd.Control.{verb}" for verb in verbs)}
 
 
 def test_a_method_that_is_not_in_the_table_is_for_nobody() -> None:

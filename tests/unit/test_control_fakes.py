@@ -13,10 +13,14 @@ from gitopsd.config import ControlConfig
 from gitopsd.control.access import Credentials, Peer
 from gitopsd.control.limits import Limits
 from gitopsd.control.server import ControlServer
-from gitopsd.errors import GitopsdError, PersonNeeded
+from gitopsd.errors import Failed, GitopsdError, PersonNeeded
 from gitopsd.machine import State
 from gitopsd.ports import Supervisor
 from gitopsd.types import (
+    Adopted,
+    Beginning,
+    Conflict,
+    Conflicts,
     Cycle,
     CycleDetail,
     CycleKind,
@@ -29,11 +33,14 @@ from gitopsd.types import (
     PersonFacts,
     Rejection,
     Revision,
+    Settled,
+    Side,
     Snapshot,
     StepRecord,
     StorePath,
     SyncWord,
     SystemFacts,
+    Take,
     Update,
 )
 
@@ -135,6 +142,58 @@ def update(cycle: int, line: str = "", **changes: Any) -> Update:
     return msgspec.structs.replace(Update(cycle=cycle, state=State.build, at=NOW, line=line), **changes)
 
 
+def conflict(file: str = ".bashrc", host: str = "griefling", **changes: Any) -> Conflict:
+    """The trunk and a host have two versions of one line."""
+    one = Conflict(
+        file=file,
+        paths=("dot_bashrc",),
+        host=host,
+        bookmark=f"gitopsd/{host}",
+        commit="c" * 40,
+        trunk="d" * 40,
+        settled=False,
+        base=Side(exists=True, size=8, text="one\ntwo\n"),
+        theirs=Side(exists=True, size=15, text="one of a\ntwo\n"),
+        ours=Side(exists=True, size=15, text="one of b\ntwo\n"),
+        merged=f"<<<<<<< main\none of a\n=======\none of b\n>>>>>>> gitopsd/{host}\ntwo\n",
+    )
+    return msgspec.structs.replace(one, **changes)
+
+
+class FakeChoices:
+    """One person's choices; `asked` are those that came, `refusal` is raised by the next ones."""
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self.listed: tuple[Conflict, ...] = (conflict(),)
+        self.offline = False
+        self.asked: list[tuple[Any, ...]] = []
+        self.refusal: Exception | None = None
+
+    async def conflicts(self) -> Conflicts:
+        return Conflicts(user=self.user, offline=self.offline, conflicts=self.listed)
+
+    async def resolve(self, file: str, choice: Take | str, *, host: str = "", seen: str = "") -> Settled:
+        self._ask(file, choice, host, seen)
+        took = choice.value if isinstance(choice, Take) else "content"
+        return Settled(conflict=self.listed[0], took=took, commit="e" * 40)
+
+    async def initialize(self) -> Beginning:
+        self._ask("initialize")
+        notice = Notice(what=".vimrc differs", path=".vimrc", advice="gitopsctl dotfiles adopt --mine ~/.vimrc")
+        return Beginning(source=f"/home/{self.user}/.local/share/chezmoi", made=True, notices=(notice,))
+
+    async def adopt(self, files: Sequence[str], *, mine: bool) -> tuple[Adopted, ...]:
+        self._ask(*files, mine)
+        took, backup = ("mine", "") if mine else ("theirs", "/backup/x")
+        return tuple(Adopted(file=file, took=took, backup=backup) for file in files)
+
+    def _ask(self, *words: Any) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append(words)
+
+
 class FakeSupervisor:
     """What the server asks, with everything settable.
 
@@ -149,6 +208,7 @@ class FakeSupervisor:
         self.retries: list[str] = []
         self.refusal: Exception | None = None
         self.open_streams = 0
+        self.deciding = {user: FakeChoices(user) for user in ("rain", "ken")}
         self._changed = asyncio.Condition()
 
     async def show(self, value: Snapshot) -> None:
@@ -193,6 +253,11 @@ class FakeSupervisor:
             raise self.refusal
         self.requests.append((kind, requested_by, tuple(users), accept_diverged))
         return self._next()
+
+    def choices(self, user: str) -> FakeChoices:
+        if user not in self.deciding:
+            raise Failed(f"no dotfiles are configured for {user}", advice="gitopsctl dotfiles status")
+        return self.deciding[user]
 
     async def retry(self, *, requested_by: str) -> int:
         if self.refusal is not None:

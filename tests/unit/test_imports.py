@@ -17,7 +17,7 @@ ONLY_IN = {
     "pydbus": {"tools.systemd"},
     "gi": {"tools.systemd"},
     "sqlite3": {"daemon.store"},
-    "subprocess": {"tools.process", "cli.pager"},
+    "subprocess": {"tools.process", "cli.pager", "cli.editor"},
     "asyncvarlink": {"control.connection", "control.interfaces", "control.server", "control.wire", "control.access"},
 }
 IO = {"os", "pathlib", "socket", "subprocess", "asyncio", "sqlite3", "time", "random", "threading", "shutil"}

@@ -3,13 +3,15 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
 from unit.world import Crashing, World, upgraded
 
+from gitopsd.config import ProbeConfig
 from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, State
-from gitopsd.types import CycleKind, Outcome, SyncWord
+from gitopsd.types import CycleKind, Outcome, Revision, SyncWord, UnitHealth
 
 
 @pytest.fixture
@@ -116,8 +118,8 @@ async def test_a_check_that_fails_leaves_the_system_alone(world: World) -> None:
     ],
     ids=["fails at once", "dies during the soak", "restarts"],
 )
-async def test_a_bad_system_is_rolled_back_and_rejected(world: World, bad: list[dict[str, object]]) -> None:
-    world.units.script = bad  # type: ignore[assignment]
+async def test_a_bad_system_is_rolled_back_and_rejected(world: World, bad: list[dict[str, UnitHealth]]) -> None:
+    world.units.script = [{}, *bad]  # the first look is the baseline
     summary, _ = await upgraded(world)
     assert summary.outcome is Outcome.rolled_back
     assert world.activator.current == world.activator.boot_default == OLD
@@ -128,7 +130,7 @@ async def test_a_bad_system_is_rolled_back_and_rejected(world: World, bad: list[
 
 async def test_a_unit_that_never_starts_is_given_up_after_the_deadline(world: World) -> None:
     slow = {"sshd.service": unit("sshd.service", "activating")}
-    world.units.script = [*[slow] * 12, {}]
+    world.units.script = [{}, *[slow] * 12, {}]
     summary, _ = await upgraded(world)
     assert summary.outcome is Outcome.rolled_back
     assert "not active after 10 s" in summary.message
@@ -146,9 +148,78 @@ async def test_another_unit_that_fails_is_a_reason(world: World) -> None:
     assert "other.service" in summary.message
 
 
+PROBED = ProbeConfig(tcp="localhost:22")
+
+
+async def test_a_probe_that_never_passes_is_a_reason(world: World) -> None:
+    world.wanted = msgspec.structs.replace(world.wanted, probes=(PROBED,))
+    world.prober.problems = [*["probe tcp localhost:22: refused"] * 12, ""]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "probe tcp localhost:22: refused after 10 s" in summary.message
+
+
+async def test_a_probe_must_pass_before_the_soak_and_after_it(world: World) -> None:
+    world.wanted = msgspec.structs.replace(world.wanted, probes=(PROBED,))
+    world.prober.problems = ["not yet", "", "gone again", ""]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "gone again" in summary.message
+
+
+def cut_off_by(world: World, *, always: bool) -> None:
+    """The remote answers at first; then only through the old system, or not at all."""
+    fetch, calls = world.source.fetch, []
+
+    async def guarded() -> Revision:
+        calls.append(world.activator.current)
+        if len(calls) > 1 and (always or world.activator.current == NEW):
+            raise Transient("no route to host", cause=Cause.network)
+        return await fetch()
+
+    world.source.fetch = guarded  # type: ignore[method-assign]
+
+
+async def test_a_system_that_cuts_the_host_off_is_rolled_back_and_rejected(world: World) -> None:
+    cut_off_by(world, always=False)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert world.activator.current == world.activator.boot_default == OLD
+    assert summary.message.endswith("cannot be reached any more (no route to host); it can be reached again")
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_a_network_that_went_down_by_itself_is_not_held_against_the_revision(world: World) -> None:
+    cut_off_by(world, always=True)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    daemon = await world.start()
+    assert daemon.loop.snapshot().rejected == ()
+    await daemon.stop()
+
+
+async def test_a_host_that_was_offline_before_is_not_asked_to_reach_anything(world: World) -> None:
+    world.source.error = Transient("no network", cause=Cause.network)
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.offline
+    assert world.activator.order == []
+
+
+async def test_what_was_deployed_is_remembered_beside_the_mirror(world: World) -> None:
+    await upgraded(world)
+    assert world.source.marked == REV_B
+    world.path.unlink()
+    world.source.remote_head, world.source.contained = REV_A, False
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.diverged
+    assert "--accept-diverged" in summary.message
+    world.builder.toplevel = OLD
+    assert (await upgraded(world, accept_diverged=True))[0].outcome is Outcome.success
+
+
 async def test_keep_keeps_the_new_system_and_the_old_boot_default(tmp_path: Path) -> None:
     world = World(tmp_path, on_failure="keep")
-    world.units.script = [{"sshd.service": unit("sshd.service", "failed")}]
+    world.units.script = [{}, {"sshd.service": unit("sshd.service", "failed")}]
     summary, _ = await upgraded(world)
     assert summary.outcome is Outcome.kept
     assert (world.activator.current, world.activator.boot_default) == (NEW, OLD)
@@ -372,11 +443,13 @@ async def test_stopping_during_switch_leaves_it_running_and_the_next_start_takes
 
 
 async def test_a_revision_that_takes_the_machine_down_twice_is_not_tried_a_third_time(world: World) -> None:
-    async def hang(names: object) -> None:
-        reached.set()
-        await asyncio.Event().wait()
+    async def hang() -> tuple[str, ...]:
+        if world.activator.current == NEW:
+            reached.set()
+            await asyncio.Event().wait()
+        return ()
 
-    world.units.health = hang  # type: ignore[assignment,method-assign]
+    world.units.failed = hang  # type: ignore[method-assign]
     for attempt in (1, 2):
         reached = asyncio.Event()
         daemon = await world.start()
@@ -394,6 +467,25 @@ async def test_a_revision_that_takes_the_machine_down_twice_is_not_tried_a_third
         assert entry.outcome is Outcome.interrupted
         assert len(rejected) == attempt - 1
     assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_the_next_version_takes_over_between_two_cycles_and_never_in_one(world: World) -> None:
+    activate = world.activator.activate
+    during = []
+
+    async def with_a_new_daemon(toplevel: object, action: str, tag: str) -> int:
+        world.successor.ready = True
+        during.append(world.successor.handed_over)
+        return await activate(toplevel, action, tag)  # type: ignore[arg-type]
+
+    world.activator.activate = with_a_new_daemon  # type: ignore[method-assign]
+    daemon = await world.start()
+    outcome, _ = await daemon.end_of(await daemon.ask())
+    await daemon.rests()
+    assert outcome is Outcome.success
+    assert during == [0, 0]
+    assert world.successor.handed_over == 1
+    await daemon.stop()
 
 
 WRITES = ("activate", "set_profile", "restore_profile", "forget")

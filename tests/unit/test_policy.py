@@ -42,6 +42,7 @@ def choice(head: Revision | None = REV_B, **changes: object) -> tuple[Revision |
         "offline": False,
         "error": "",
         "deployed": DEPLOYED,
+        "before": REV_A,
         "system": RUNS_OLD,
         "rejected": (),
         "descends": True,
@@ -81,6 +82,11 @@ def test_a_rejected_revision_is_not_tried_again() -> None:
 def test_a_rewound_trunk_needs_a_person() -> None:
     assert choice(descends=False) == (None, Outcome.diverged)
     assert choice(descends=False, accept_diverged=True)[0] == REV_B
+
+
+def test_a_rewound_trunk_is_refused_even_if_the_state_file_was_lost() -> None:
+    assert choice(deployed=None, descends=False) == (None, Outcome.diverged)
+    assert choice(deployed=None, before=None)[0] == REV_B
 
 
 def test_nothing_known_is_no_drift() -> None:
@@ -165,8 +171,8 @@ def test_blocked_stops_upgrades_and_lets_dotfiles_go_on() -> None:
         admits(CycleKind.upgrade, (), ("rain",), "why")
     assert "gitopsctl retry" in caught.value.advice
     admits(CycleKind.sync, (), ("rain",), "why")
-    assert rest(Event.settled, State.pull, "why") is Event.block
-    assert rest(Event.settled, State.pull, "") is Event.settled
+    assert rest(Event.settled, State.pull, "why", ()) is Event.block
+    assert rest(Event.settled, State.pull, "", ()) is Event.settled
 
 
 def test_dotfiles_that_are_not_here_are_a_clear_error() -> None:
@@ -184,6 +190,13 @@ def test_a_cycle_tells_both_halves() -> None:
         "dotfiles of rain: push-failed; deployed",
     )
     assert sum_up(Outcome.rolled_back, "back", bad, CycleKind.upgrade)[0] is Outcome.rolled_back
+
+
+@pytest.mark.parametrize("state", [state for state, event, _ in TABLE if event is Event.settled])
+def test_a_cycle_whose_dotfiles_failed_rests_in_failed(state: State) -> None:
+    bad = (PersonFacts(user="rain", word=SyncWord.push_failed),)
+    assert rest(Event.settled, state, "", bad) is Event.fail
+    assert (state, Event.fail) in {(source, event) for source, event, _ in TABLE}
 
 
 def test_offline_and_parked_are_no_failure() -> None:

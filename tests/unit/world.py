@@ -6,7 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unit.fakes import FakeActivator, FakeBuilder, FakeClock, FakeDotfiles, FakeSource, FakeUnits
+from unit.fakes import (
+    FakeActivator,
+    FakeBuilder,
+    FakeClock,
+    FakeDotfiles,
+    FakeProber,
+    FakeSource,
+    FakeSuccessor,
+    FakeUnits,
+)
 
 from gitopsd.config import RetrySection, VerifyConfig
 from gitopsd.daemon.board import Board
@@ -17,6 +26,7 @@ from gitopsd.machine import RESTING, State
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
+from gitopsd.steps.proof import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
@@ -62,6 +72,8 @@ class World:
         self.builder = FakeBuilder()
         self.source = FakeSource()
         self.units = FakeUnits(self.clock)
+        self.prober = FakeProber()
+        self.successor = FakeSuccessor()
         self.people = [FakeDotfiles("rain")]
         self.mode = mode
         self.wanted = VerifyConfig(
@@ -73,12 +85,8 @@ class World:
         self.limits = 1000.0
 
     def steps(self, store: SqliteStore) -> StepSet:
-        touching: dict[str, Any] = {
-            "activator": self.activator,
-            "builder": self.builder,
-            "units": self.units,
-            "clock": self.clock,
-        }
+        touching: dict[str, Any] = {"activator": self.activator, "builder": self.builder}
+        through = Instruments(units=self.units, prober=self.prober, source=self.source, clock=self.clock)
         steps: dict[State, Any] = {
             State.fetch: partial(fetch, people=self.people, source=self.source),
             State.capture: partial(capture, people=self.people),
@@ -87,13 +95,14 @@ class World:
             State.build: partial(
                 build,
                 builder=self.builder,
+                source=self.source,
                 activator=self.activator,
                 validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
-            State.switch: partial(switch, **touching, mode=self.mode),
-            State.verify: partial(verify, **touching, wanted=self.wanted),
-            State.rollback: partial(rollback, **touching, wanted=self.wanted),
+            State.switch: partial(switch, **touching, units=self.units, clock=self.clock, validate_units=self.wanted.validate_units, mode=self.mode),
+            State.verify: partial(verify, **touching, through=through, wanted=self.wanted),
+            State.rollback: partial(rollback, **touching, through=through, wanted=self.wanted),
         }
         return StepSet(
             steps=steps,
@@ -121,7 +130,14 @@ class World:
                 blocked=memory.blocked,
             )
         )
-        loop = Loop(steps=self.steps(store), store=store, board=board, clock=self.clock, notify=Notify())
+        loop = Loop(
+            steps=self.steps(store),
+            store=store,
+            board=board,
+            clock=self.clock,
+            notify=Notify(),
+            successor=self.successor,
+        )
         return Daemon(loop, store, board, unfinished)
 
 

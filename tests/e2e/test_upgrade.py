@@ -1,0 +1,190 @@
+"""Nothing bad is deployed, and nothing deployed stays bad."""
+
+import json
+
+import pytest
+from e2e.scene import HELLO, set_up
+from lab import Host, Lab
+
+pytestmark = pytest.mark.lab
+
+DIES_LATER = """[Unit]
+Description=Looks good, and dies five seconds later
+
+[Service]
+ExecStart=/bin/sh -c 'sleep 5; exit 1'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+RESTARTS = """[Unit]
+Description=Restarts for ever
+
+[Service]
+ExecStart=/bin/sh -c 'sleep 1; exit 1'
+Restart=always
+RestartSec=100ms
+StartLimitIntervalSec=0
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+# Cuts the machine off as a firewall rule or a lost address would, for as long as the unit is active.
+CUTS = """[Unit]
+Description=Cuts the network
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ip route add blackhole 10.77.0.2/32'
+ExecStop=/bin/sh -c 'ip route del blackhole 10.77.0.2/32'
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def last(host: Host) -> dict:  # type: ignore[type-arg]
+    answer: dict = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)["last_upgrade"]  # type: ignore[type-arg]
+    return answer
+
+
+def refused(host: Host, before: str, *said: str) -> None:
+    """The newest upgrade was rolled back for this reason, and the machine is as it was."""
+    ended = last(host)
+    assert ended["outcome"] == "rolled-back", ended
+    for words in said:
+        assert words in ended["message"]
+    assert host.current_system() == host.boot_default() == before
+    assert host.failed_units() == []
+    assert host.active_state("sshd.service") == "active"
+
+
+def test_a_unit_that_dies_five_seconds_after_a_good_start_is_caught_by_the_soak(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", soak="8s", dotfiles=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    scene.push_config("dies later", later_service=DIES_LATER)
+    assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    refused(malphas, before, "later.service failed and had not before")
+
+
+def test_a_unit_that_restarts_in_a_loop_is_caught(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", soak="4s", dotfiles=False)
+    malphas = scene.hosts["malphas"]
+    config = malphas.read("/etc/gitopsd/config.toml").replace('"sshd.service"', '"sshd.service", "loop.service"')
+    before = malphas.current_system()
+    scene.forge.push_change(
+        "nix-config",
+        {"hosts/malphas/units/loop.service": RESTARTS, "hosts/malphas/etc/gitopsd/config.toml": config},
+        "restarts",
+    )
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", config)
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    refused(malphas, before, "loop.service")
+
+
+def test_a_configuration_that_cuts_the_network_is_rolled_back_and_the_host_can_fetch_again(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", dotfiles=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    scene.push_config("cuts the network", cut_service=CUTS)
+    assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
+    refused(malphas, before, "cannot be reached any more", "it can be reached again")
+    assert len(json.loads(malphas.run(["gitopsctl", "status", "--json"]).stdout)["rejected"]) == 1
+    scene.push_config("a good one", hello_service=HELLO.format(word="again"))
+    malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert malphas.active_state("hello.service") == "active"
+
+
+def test_a_configuration_that_changes_gitopsds_own_unit_is_taken_over_by_the_new_one(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    unit = scene.files()["gitopsd/gitopsd.service"]
+    assert "WatchdogSec=60s" in unit
+    scene.forge.push_change(
+        "nix-config", {"gitopsd/gitopsd.service": unit.replace("WatchdogSec=60s", "WatchdogSec=45s")}, "own unit"
+    )
+    pid = malphas.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout
+    followed = malphas.run(["gitopsctl", "upgrade"])
+    assert "=== Deployment Successful ===" in followed.stdout
+    malphas.until(
+        lambda: malphas.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout not in (pid, "0\n"),
+        what="the new daemon",
+    )
+    assert malphas.run(["systemctl", "show", "-P", "WatchdogUSec", "gitopsd.service"]).stdout.strip() == "45s"
+    assert last(malphas)["outcome"] == "success"
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.journal("gitopsd.service").count("the running system has another version of gitopsd") == 1
+
+
+def test_a_humans_switch_at_the_same_moment_is_left_alone_and_the_revision_stays_eligible(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    scene.push_config("say hello", hello_service=HELLO.format(word="human"))
+    malphas.run(
+        [
+            *("systemd-run", "--collect", "--service-type=exec", "--unit=nixos-rebuild-switch-to-configuration"),
+            *("/bin/sleep", "20"),
+        ]
+    )
+    busy = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert busy.returncode == 1
+    assert "another activation is running" in busy.stdout
+    assert malphas.active_state("nixos-rebuild-switch-to-configuration.service") == "active"
+    malphas.run(["systemctl", "stop", "nixos-rebuild-switch-to-configuration.service"])
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.active_state("hello.service") == "active"
+
+
+def test_a_rewound_branch_needs_a_person(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    first = scene.forge.head("nix-config")
+    scene.push_config("say hello", hello_service=HELLO.format(word="rewound"))
+    malphas.run(["gitopsctl", "upgrade"])
+    scene.forge.rewrite("nix-config", first)
+    rewound = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert rewound.returncode == 1
+    assert "--accept-diverged" in rewound.stdout
+    assert malphas.active_state("hello.service") == "active"
+    malphas.run(["gitopsctl", "upgrade", "--accept-diverged"])
+    assert malphas.active_state("hello.service") == "inactive"
+
+
+PORT = """[Unit]
+Description=Answers on a port
+
+[Service]
+ExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 8000
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.mark.parametrize("way", ["http", "command"])
+def test_a_probe_that_fails_rolls_back(lab: Lab, way: str) -> None:
+    probe = {"http": 'http = "http://127.0.0.1:8000/"', "command": 'command = ["grep", "-q", "hello", "/etc/greeting"]'}[way]
+    scene = set_up(lab, "malphas", more=f"\n[[verify.probes]]\n{probe}\ntimeout = '1s'\n", dotfiles=False)
+    malphas = scene.hosts["malphas"]
+    malphas.write("/etc/greeting", "hello\n")
+    scene.push_config("answers", port_service=PORT)
+    malphas.run(["gitopsctl", "upgrade"], check=False)
+    before = malphas.current_system()
+    assert malphas.active_state("port.service") == "active"
+    other_port = PORT.replace("8000", "8001")
+    hides = (
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=mv /etc/greeting /etc/gone\n"
+        "ExecStop=mv /etc/gone /etc/greeting\n[Install]\nWantedBy=multi-user.target\n"
+    )
+    if way == "http":
+        scene.push_config("another port", port_service=other_port)
+    else:
+        scene.push_config("hides the greeting", port_service=PORT, hide_service=hides)
+    assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
+    refused(malphas, before, "probe")

@@ -1,0 +1,117 @@
+"""What the documentation says can be checked is checked."""
+
+import ast
+import re
+import runpy
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gitopsd.daemon.log import MESSAGE_IDS
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+GENERATOR = runpy.run_path(str(DOCS / "generate.py"))
+PAGES: dict[str, Callable[[], str]] = GENERATOR["PAGES"]
+TEXTS = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
+TEXTS.append(ROOT / "packaging" / "README.md")
+LEVELS = {"debug", "info", "warning", "error", "critical", "say"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def calls() -> Iterator[ast.Call]:
+    for file in sorted((ROOT / "gitopsd").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                yield node
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_a_generated_page_is_what_the_code_says(name: str) -> None:
+    written = (DOCS / "reference" / name).read_text(encoding="utf-8")
+    assert written == PAGES[name](), "stale: PYTHONPATH=. python docs/generate.py"
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=name_of)
+def test_links_lead_somewhere(text: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (text.parent / target).exists(), target
+
+
+def test_every_page_is_on_the_map() -> None:
+    listed = (DOCS / "README.md").read_text(encoding="utf-8")
+    for page in DOCS.rglob("*.md"):
+        if page != DOCS / "README.md":
+            assert f"]({page.relative_to(DOCS)})" in listed, page
+
+
+@pytest.mark.parametrize("name", ["explanation/architecture.md", "explanation/adr/0001-layout.md"])
+def test_modules_that_are_named_exist(name: str) -> None:
+    named = re.findall(
+        r"`((?:gitopsd|tests|units|docs|packaging)/[\w./-]*)`", (DOCS / name).read_text(encoding="utf-8")
+    )
+    assert named
+    for path in named:
+        assert (ROOT / path).exists(), path
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    for entry in (ROOT / "gitopsd").iterdir():
+        if entry.name in {"__pycache__", "__init__.py", "py.typed"}:
+            continue
+        assert entry.name in text, entry
+
+
+def test_the_lines_that_people_grep_for_are_those_that_the_steps_say() -> None:
+    said = set()
+    for file in (ROOT / "gitopsd" / "steps").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "line":
+                said.add(pattern(node.args[0]))
+    listed = re.findall(
+        r"^\| `([^`]+)` \|", (DOCS / "reference" / "lines.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert set(listed) == said - {""}
+
+
+def pattern(said: ast.expr) -> str:
+    """The text of a line, with `…` for what is filled in; empty if all of it is."""
+    match said:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+        case _:
+            return ""
+
+
+def test_the_journal_page_knows_every_field() -> None:
+    used = {
+        keyword.arg
+        for call in calls()
+        if (isinstance(call.func, ast.Attribute) and call.func.attr in LEVELS)
+        or (isinstance(call.func, ast.Name) and call.func.id in LEVELS)
+        for keyword in call.keywords
+        if keyword.arg is not None
+    }
+    assert used - {"exc_info"} <= set(GENERATOR["FIELDS"])
+
+
+def test_every_message_id_is_explained() -> None:
+    assert set(GENERATOR["EVENTS"]) == set(MESSAGE_IDS)
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    text = (DOCS / "explanation" / "dependencies.md").read_text(encoding="utf-8")
+    for requirement in wanted:
+        name = re.split(r"[<>=\[ ]", requirement)[0]
+        assert f"| {name} |" in text, name
