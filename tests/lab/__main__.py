@@ -74,7 +74,7 @@ def run_throwaway(command: Sequence[str], source: Path = CHECKOUT) -> int:
         argv = ["setpriv", "--pdeathsig", "KILL", *own, "sh", str(HERE / "throwaway.sh"), *paths]
         process = subprocess.Popen([*argv, *command])
         # A Ctrl-C reaches the whole group: the command decides what it means, and we report how it ended.
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, _heard)
         try:
             status = process.wait()
         finally:
@@ -91,12 +91,16 @@ def open_shell(name: str, user: str) -> int:
             forge.create_repo(repository)
         host = lab.host(name)
         print(f"{name} is up, so is git@forge:dotfiles.git and :nix-config.git; leaving the shell ends them")
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        handler = signal.signal(signal.SIGINT, _heard)
         try:
             terminal = {"TERM": os.environ.get("TERM", "dumb")}
             return subprocess.run(host.command(["bash", "-l"], user=user, env=terminal), check=False).returncode
         finally:
             signal.signal(signal.SIGINT, handler)
+
+
+def _heard(*_: object) -> None:
+    """Do nothing. A signal that is ignored would be so in what we start as well; one with a handler is not."""
 
 
 if __name__ == "__main__":

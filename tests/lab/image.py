@@ -151,6 +151,9 @@ def _shared_lock(path: Path) -> IO[str]:
         lock.close()
 
 
+OWN = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private")
+
+
 def _build(image: Path) -> None:
     check_programs()
     if os.geteuid() != 0:
@@ -161,13 +164,13 @@ def _build(image: Path) -> None:
     root = building / "root"
     root.mkdir(parents=True)
     try:
-        _logged([*MMDEBSTRAP, str(root)])
+        # In namespaces of its own, so that a Ctrl-C leaves none of its mounts and processes.
+        _logged([*OWN, "--mount-proc", *MMDEBSTRAP, str(root)])
         _copy_over(ROOTFS, root)
         shutil.copy(SETUP, root / "setup.sh")
         # nix wants /proc, and nothing that the set-up starts may outlive it.
         inside = 'mount -t proc proc "$1/proc" && chroot "$1" /bin/sh /setup.sh'
-        own = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
-        _logged([*own, "sh", "-c", inside, "sh", str(root)])
+        _logged([*OWN, "sh", "-c", inside, "sh", str(root)])
         (root / "setup.sh").unlink()
         root.rename(image)
     finally:

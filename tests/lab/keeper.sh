@@ -1,25 +1,24 @@
 #!/bin/sh
-# keeper.sh ID IMAGE SOURCE PYCACHE
+# keeper.sh ID IMAGE SOURCE
 # One lab's outer process, started in mount and network namespaces of its own. It prepares what the machines share,
 # starts the anchor, and when the anchor has ended removes the lab's cgroups: the one thing that does not vanish with
 # the namespaces. The anchor lives until the other end of standard input is closed; the keeper as long as the anchor.
 set -eu
-id=$1 image=$2 source=$3 pycache=$4
+id=$1 image=$2 source=$3
 here=$(dirname "$(readlink -f "$0")")
 anchor=$(cat "$here/anchor.sh")
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
 
 # All that machines write goes to a tmpfs on /run, which also hides the computer's own /run: systemd-nspawn and
 # `ip netns` leave files there. What lies below the hidden /run is reached through an open directory.
-exec 3<"$image" 4<"$source" 5<"$pycache"
+exec 3<"$image" 4<"$source"
 mount -t tmpfs -o mode=755,size=75%,nr_inodes=0 gitopsd-lab /run
-mkdir -p /run/lab/image /run/lab/source /run/lab/pycache /run/lab/machines
+mkdir -p /run/lab/image /run/lab/source /run/lab/installed /run/lab/machines
 mount --no-canonicalize --bind /proc/self/fd/3 /run/lab/image
 mount -o remount,bind,ro /run/lab/image
 mount --no-canonicalize --bind /proc/self/fd/4 /run/lab/source
 mount -o remount,bind,ro /run/lab/source
-mount --no-canonicalize --bind /proc/self/fd/5 /run/lab/pycache
-exec 3<&- 4<&- 5<&-
+exec 3<&- 4<&-
 
 # The computer may use cgroup v1, v2 or both; machines need v2 at the usual place.
 if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then

@@ -14,7 +14,7 @@ from typing import Self
 from .errors import LabError, Unsupported
 from .forge import Forge
 from .host import Host
-from .image import check_programs, image_in_use, pycache_for
+from .image import check_programs, image_in_use
 from .machine import Machine
 from .namespace import Namespace
 from .nixos import HostSpec
@@ -33,7 +33,7 @@ class Lab:
         self.source = source
         self.machines: dict[str, Machine] = {}
         self._addresses: dict[str, str] = {}
-        self._compiled = False
+        self._installed = False
         self._lock = threading.Lock()
         self._context = ExitStack()
 
@@ -48,8 +48,7 @@ class Lab:
         check_programs()
         with ExitStack() as stack:
             image = stack.enter_context(image_in_use())
-            pycache = pycache_for(image, self.source)
-            self.namespace = Namespace(uuid.uuid4().hex[:8], image, self.source, pycache)
+            self.namespace = Namespace(uuid.uuid4().hex[:8], image, self.source)
             stack.callback(self.namespace.close)
             self._context = stack.pop_all()
         self._publish_names()
@@ -86,7 +85,7 @@ class Lab:
         host = Host(self.namespace, name, self._new_address(name))
         self._add(host)
         if spec.gitopsd_config is not None:
-            self._compile_gitopsd()
+            self._install_gitopsd()
         host.install(spec, files, self.source)
         host.boot()
         return host
@@ -103,12 +102,12 @@ class Lab:
         machine.boot()
         return machine
 
-    def _compile_gitopsd(self) -> None:
-        """Bring the byte code of the checkout up to date, so that a start of gitopsd takes what it takes installed."""
+    def _install_gitopsd(self) -> None:
+        """Copy gitopsd for the machines, with its byte code beside it, so that it starts as an installed one does."""
         with self._lock:
-            if not self._compiled:
-                self.namespace.sh(COMPILE)
-                self._compiled = True
+            if not self._installed:
+                self.namespace.sh(INSTALL)
+                self._installed = True
 
     def _new_address(self, name: str) -> str:
         with self._lock:
@@ -129,13 +128,13 @@ class Lab:
         self.namespace.sh('printf "%s\\n" "$1" >/run/lab/hosts', "\n".join(lines))
 
 
-# A file that does not compile is not our business: whoever imports it will say so.
-COMPILE = """
+# Compiled by the image's own Python, at the path where the machines see it.
+INSTALL = """
+cp -r --preserve=timestamps /run/lab/source/gitopsd /run/lab/source/tests/bench /run/lab/installed/
+find /run/lab/installed -name __pycache__ -prune -exec rm -r {} +
 exec unshare --mount --propagation private sh -euc '
     image=/run/lab/image
-    mount --bind /run/lab/source $image/opt/gitopsd-src
-    mount --bind /run/lab/pycache $image/var/cache/pycache
+    mount --bind /run/lab/installed $image/opt/gitopsd-src
     mount -t proc proc $image/proc
-    PYTHONPYCACHEPREFIX=/var/cache/pycache chroot $image \\
-        python3 -m compileall -qq -j2 /opt/gitopsd-src/gitopsd || true'
+    chroot $image python3 -m compileall -qq /opt/gitopsd-src/gitopsd'
 """

@@ -376,8 +376,7 @@ NSPAWN = (
     "--link-journal=no",
     # Given a network namespace, nspawn does not grant this by itself.
     "--capability=CAP_NET_ADMIN",
-    "--bind-ro=/run/lab/source:/opt/gitopsd-src",
-    "--bind-ro=/run/lab/pycache:/var/cache/pycache",
+    "--bind-ro=/run/lab/installed:/opt/gitopsd-src",
     "--bind-ro=/run/lab/hosts:/etc/hosts",
 )
 

@@ -26,21 +26,20 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HO
 class Namespace:
     """A mount, network and PID namespace with the image at /run/lab/image and the checkout at /run/lab/source."""
 
-    def __init__(self, lab_id: str, image: Path, source: Path, pycache: Path) -> None:
+    def __init__(self, lab_id: str, image: Path, source: Path) -> None:
         """Start the anchor.
 
         Args:
             lab_id: unique on this computer; names the cgroup.
             image: root file system that machines share.
             source: checkout that machines see.
-            pycache: where its byte code is kept.
 
         Raises:
             LabError: namespaces, overlays or bridges are not possible here; the message has the program's words.
         """
         self.lab_id = lab_id
         self.cgroup = f"/sys/fs/cgroup/gitopsd-lab-{lab_id}"
-        keeper = ["sh", str(HERE / "keeper.sh"), lab_id, str(image), str(source), str(pycache)]
+        keeper = ["sh", str(HERE / "keeper.sh"), lab_id, str(image), str(source)]
         self._keeper = subprocess.Popen(
             ["unshare", "--mount", "--net", "--propagation", "private", *keeper],
             stdin=subprocess.PIPE,

@@ -61,7 +61,7 @@ mkdir -p /var/log/journal
 rm -f /var/lib/dbus/machine-id
 ln -s /etc/machine-id /var/lib/dbus/machine-id
 
-# Where the checkout and its byte code are bound.
+# Where gitopsd is bound; the other two are for commands in a throw-away overlay.
 mkdir -p /opt/gitopsd-src /var/cache/pycache /src
 
 nix-store --init

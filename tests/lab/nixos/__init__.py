@@ -156,7 +156,6 @@ def nix_string(text: str) -> str:
 WRAPPER = """#!/usr/bin/python3 -I
 import sys
 
-sys.pycache_prefix = "/var/cache/pycache"
 sys.path.insert(0, "/opt/gitopsd-src")
 from {module} import {function}
 
