@@ -124,6 +124,7 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
         probes: what must answer before the soak and after it.
         reachability: the configuration's remote, if it could be reached before, must be reachable through the new
             system: a host that cannot fetch any more cannot be repaired by a push.
+        reach_within: how long the network of a new system may take to come up for that.
         on_validation_failure: `rollback`, or `keep` the new system and report.
 
     """
@@ -133,6 +134,7 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
     deadline: Seconds = 300.0
     probes: tuple[ProbeConfig, ...] = ()
     reachability: bool = True
+    reach_within: Seconds = 60.0
     on_validation_failure: typing.Literal["rollback", "keep"] = "rollback"
 
 

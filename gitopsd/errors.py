@@ -59,6 +59,10 @@ class Failed(GitopsdError):
     """It will fail again until something changes: not tried again in this cycle."""
 
 
+class Absent(Failed):
+    """The remote answers, and does not have what it was asked for."""
+
+
 class Rejected(GitopsdError):
     """The revision itself is at fault: remembered, and not tried again until a new one arrives or a person retries."""
 

@@ -162,7 +162,8 @@ class ConfigSource(Protocol):
 
         Raises:
             Transient: the remote cannot be reached.
-            Failed: there is no such repository or branch.
+            Absent: the remote answers, and has no such branch.
+            Failed: the remote cannot be read.
 
         """
 

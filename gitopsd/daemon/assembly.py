@@ -21,7 +21,7 @@ from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
 from gitopsd.steps.switch import switch
-from gitopsd.steps.verify import REACH, verify
+from gitopsd.steps.verify import verify
 from gitopsd.tools.activation import Activation
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix
@@ -83,7 +83,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     units, clock = around.systemd, around.clock
     through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
     limits = config.timeouts
-    proving = config.verify.deadline + config.verify.soak + REACH + _SLACK
+    proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
     steps = StepSet(
         activator=activator,
         users=tuple(person.user for person in people),
@@ -102,7 +102,13 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 mode=config.switch.mode,
             ),
             State.switch: partial(
-                switch, activator=activator, builder=nix, units=units, clock=clock, validate_units=config.verify.validate_units, mode=config.switch.mode
+                switch,
+                activator=activator,
+                builder=nix,
+                units=units,
+                clock=clock,
+                validate_units=config.verify.validate_units,
+                mode=config.switch.mode,
             ),
             State.verify: partial(verify, activator=activator, builder=nix, through=through, wanted=config.verify),
             State.rollback: partial(rollback, activator=activator, builder=nix, through=through, wanted=config.verify),

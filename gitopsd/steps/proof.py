@@ -3,7 +3,7 @@
 import msgspec
 
 from gitopsd.config import VerifyConfig
-from gitopsd.errors import Failed, Transient
+from gitopsd.errors import Absent, Failed, Transient
 from gitopsd.policy import broken, newly_failed, still_starting, unsteady
 from gitopsd.ports import Clock, ConfigSource, Prober, Reporter, Units, Watch
 from gitopsd.types import UnitHealth
@@ -64,13 +64,13 @@ async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str
     while True:
         try:
             await through.source.fetch()
-        except Transient as error:
+        except Absent:
+            return ""  # what it has or has not is no matter of the system's
+        except (Transient, Failed) as error:
             if through.clock.monotonic() - started > limit:
                 return f"the configuration's remote cannot be reached any more ({error.message})"
             reporter.progress("waiting for the configuration's remote")
             await through.clock.sleep(_LOOK)
-        except Failed:
-            return ""  # it answers, and that it has no such branch any more is not the system's fault
         else:
             return ""
 

@@ -10,7 +10,6 @@ from gitopsd.ports import Activator, Builder, Reporter
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import tag
-from gitopsd.steps.verify import REACH
 from gitopsd.types import Cycle, Outcome, StepResult, Switching
 
 _QUICK_SOAK = 5.0  # seconds: this system has proved itself before
@@ -43,7 +42,7 @@ async def rollback(
     message = f"{short(built.revision)} was rolled back: {switching.reason}"
     at_fault = False
     if switching.cut_off:
-        at_fault = not await cut_off(through, reporter, REACH)
+        at_fault = not await cut_off(through, reporter, wanted.reach_within)
         message += "; it can be reached again" if at_fault else "; the old system cannot reach it either"
     return StepResult(
         event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.rolled_back, reject=at_fault

@@ -12,8 +12,6 @@ from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching
 
-REACH = 60.0  # seconds that the network of a new system may take to come up
-
 
 async def verify(
     cycle: Cycle,
@@ -38,7 +36,7 @@ async def verify(
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem)
     if wanted.reachability and not cycle.facts.config_offline:
-        problem = await cut_off(through, reporter, REACH)
+        problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, cut_off=True)
     problem = await _make_default(cycle, built, activator)

@@ -17,7 +17,7 @@ _OUTPUT = 128 * 1024 * 1024  # bytes; a captured file may be printed whole
 # What ssh, curl and git itself print when the remote cannot be reached. There is no exit status for it: git ends with
 # 128 for everything, and jj runs git. The messages are those of LC_ALL=C (git 2.39 to 2.53, OpenSSH 9 and 10).
 _UNREACHABLE = re.compile(
-    r"could not resolve host|could not resolve hostname|temporary failure in name resolution|name or service not known"
+    r"ssh: connect to host|could not resolve host|could not resolve hostname|temporary failure in name resolution|name or service not known"
     r"|no address associated with hostname|network is unreachable|no route to host|connection refused"
     r"|connection timed out|operation timed out|connection reset|connection closed|broken pipe|failed to connect"
     r"|couldn't connect|unable to connect|the remote end hung up|early eof|kex_exchange_identification"

@@ -5,7 +5,7 @@ Exact revisions are built from it: it has no work tree that could be dirty, belo
 
 from pathlib import Path
 
-from gitopsd.errors import Failed
+from gitopsd.errors import Absent
 from gitopsd.tools.git import Git
 from gitopsd.tools.process import Processes
 from gitopsd.types import Revision, parse_revision
@@ -36,7 +36,7 @@ class Mirror:
             await self._git.init_bare()
         head = await self._git.ls_remote(self._url, f"refs/heads/{self._branch}")
         if head is None:
-            raise Failed(
+            raise Absent(
                 f"the configuration repository {self._url} has no branch {self._branch!r}",
                 meaning="the system stays as it is",
                 advice="push the branch, or correct config.branch",

@@ -22,6 +22,7 @@ repo_url = "git@forge:nix-config.git"
 validate_units = ["sshd.service"]
 soak = "{soak}"
 deadline = "20s"
+reach_within = "10s"
 
 [retry.fetch]
 attempts = 2
