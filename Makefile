@@ -9,14 +9,16 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 # PyPI on Debian 12, so the virtual environment sees the system's packages.
 SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
-.PHONY: help demo test lint types unit tools lab bench image clean
+.PHONY: help demo test lint types unit tools soak lab bench image clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: image ## two hosts and a forge, from an edited dotfile to a rolled-back system
 	$(PY) -m demo
 
-test: lint types unit tools lab ## lint, types, unit, tool and lab tests
+test: lint types unit ## lint, types, unit, tool and lab tests
+	@# The lab mostly waits, the tools mostly compute: together they take as long as the longer one.
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target tools lab
 
 lint: $(VENV)/.ready ## ruff: rules and format
 	$(VENV)/bin/ruff check .
@@ -29,7 +31,10 @@ unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
 tools: image ## real jj, chezmoi and git, inside the lab's image
-	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools
+	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools tests/soak
+
+soak: image ## model-based tests of the dotfiles for SOAK_MINUTES (60)
+	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=$(or $(SOAK_MINUTES),60) python3 -m pytest -p no:cacheprovider tests/soak
 
 lab: image ## machines with real systemd, nix and reboots
 	$(PY) -m pytest tests/e2e

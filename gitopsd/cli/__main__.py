@@ -183,7 +183,7 @@ def _add_dotfiles(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
             description=text,
             epilog=epilog,
             allow_abbrev=False,
-            )
+        )
         verb.set_defaults(run=run)
         return verb
 

@@ -439,7 +439,10 @@ class Engine:
         for commit in {line.forks[path] for path in paths if path in line.forks}:
             origin = await self.trees.merge_base(origin, commit)
         own = await self.trees.entries(line.ours, paths)
-        tree = await self.trees.replace(await self.trees.tree(origin), {path: own.get(path) for path in paths})
+        tree, files = await self.trees.tree(origin), set(map(self._same_file, paths))
+        # The older commit may know the file by another name.
+        old_names = [path for path in await self.trees.paths(tree) if self._same_file(path) in files]
+        tree = await self.trees.replace(tree, {**dict.fromkeys(old_names), **{path: own.get(path) for path in paths}})
         before = standing.remote.get(self.bookmark, "")
         grows = bool(line.old_parked) and line.old_parked <= paths
         if grows and await self.trees.tree(before) == tree:

@@ -24,6 +24,7 @@ from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, CommandFailed, Processes
 from gitopsd.types import Notice
 
+_OURS = ("git", "jj")  # whose failures may be the repository's
 LOCK_AGE = 15 * 60.0  # seconds
 _INTERNAL = (255, 101)  # jj's exit statuses for an error that is not the caller's, and for a panic
 _FATAL = 128  # git's
@@ -46,9 +47,9 @@ class Repair:
         self._account = account
         self._git = Git(processes, directory, account)
         self._traces = Traces(Path(directory, ".git"))
-        jj = Jj(processes, directory, account, f"{trunk}@origin")
+        self._jj = Jj(processes, directory, account, f"{trunk}@origin")
         self._aside = Aside(processes, directory, account)
-        self._rebuild = Rebuild(self._git, jj, self._aside, directory, trunk=trunk)
+        self._rebuild = Rebuild(self._git, self._jj, self._aside, directory, trunk=trunk)
 
     def possible(self) -> bool:
         """Whether there is a repository to repair."""
@@ -88,6 +89,8 @@ class Repair:
         """
         if isinstance(error, Transient) and error.cause is not Cause.lock_held:
             return ()
+        if isinstance(error, CommandFailed) and error.result.argv[0] not in _OURS:
+            return ()
         if isinstance(error, Transient):
             # A ref that cannot be read cannot be locked either, and git says no more than that.
             return await self._locks() or await self._broken()
@@ -98,8 +101,18 @@ class Repair:
         if notices or not (isinstance(error, CommandFailed) and error.result.argv[0] == "jj"):
             return tuple(notices)
         # If the disk or its rights are at fault, making things anew would fail too.
-        damaged = error.result.status in _INTERNAL and not _ELSEWHERE.search(error.result.stderr)
-        return (await self._rebuild.run(),) if damaged else ()
+        if error.result.status not in _INTERNAL or _ELSEWHERE.search(error.result.stderr):
+            return ()
+        await self._fails_again(error)
+        return (await self._rebuild.run(),)
+
+    async def _fails_again(self, error: CommandFailed) -> None:
+        """Make sure that jj did not only stumble over what another jj was writing at that moment."""
+        try:
+            await self._jj.working_copy()
+        except CommandFailed:
+            return
+        raise Transient(f"{error.message}; it works now", cause=Cause.lock_held)
 
     async def _configuration(self, error: GitopsdError) -> None:
         arguments = ("config", "--local", "--list")

@@ -35,9 +35,7 @@ async def settled_at(
         own = await _versions(trees, parked, fork, names, same_file)
         if not own:
             continue
-        known = {
-            (path, entry): commit for commit, path, entry in await _versions(trees, trunk, fork, names, same_file)
-        }
+        known = {(path, entry): commit for commit, path, entry in await _versions(trees, trunk, fork, names, same_file)}
         for _, path, entry in own:
             if path in paths and path not in found and (path, entry) in known:
                 found[path] = known[path, entry]

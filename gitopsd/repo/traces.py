@@ -133,7 +133,8 @@ class Traces:
         return tuple(sorted(found))
 
     def _files(self, below: str) -> Iterator[Path]:
-        for place, _, names in os.walk(self._directory / below):
+        top = self._directory / below
+        for place, _, names in () if top.is_symlink() else os.walk(top):
             yield from (Path(place, name) for name in names)
 
 

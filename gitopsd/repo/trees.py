@@ -169,9 +169,7 @@ class Trees:
         result = await self._git.run("cannot read the history of files", *arguments)
         return frozenset(paths) & set(result.stdout.split("\0"))
 
-    async def history(
-        self, tip: str, since: str, paths: Collection[str]
-    ) -> tuple[tuple[str, str, Entry | None], ...]:
+    async def history(self, tip: str, since: str, paths: Collection[str]) -> tuple[tuple[str, str, Entry | None], ...]:
         """The versions that paths got in the commits of `tip` that `since` does not have, newest first.
 
         Returns:

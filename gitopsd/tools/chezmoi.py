@@ -252,9 +252,7 @@ def target_of(source: str) -> str:
     if any(part.startswith(".") for part in parts) or "run_" in _attributes(parts[-1]):
         return source
     plain = same_target(source).split("/")
-    return "/".join(
-        f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_") for part in plain
-    )
+    return "/".join(f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_") for part in plain)
 
 
 def _name(source: str) -> str:

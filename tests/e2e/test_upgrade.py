@@ -169,7 +169,10 @@ WantedBy=multi-user.target
 
 @pytest.mark.parametrize("way", ["http", "command"])
 def test_a_probe_that_fails_rolls_back(lab: Lab, way: str) -> None:
-    probe = {"http": 'http = "http://127.0.0.1:8000/"', "command": 'command = ["grep", "-q", "hello", "/etc/greeting"]'}[way]
+    probe = {
+        "http": 'http = "http://127.0.0.1:8000/"',
+        "command": 'command = ["grep", "-q", "hello", "/etc/greeting"]',
+    }[way]
     scene = set_up(lab, "malphas", more=f"\n[[verify.probes]]\n{probe}\ntimeout = '1s'\n", dotfiles=False)
     malphas = scene.hosts["malphas"]
     malphas.write("/etc/greeting", "hello\n")

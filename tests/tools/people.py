@@ -4,12 +4,15 @@ import asyncio
 import os
 import pwd
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gitopsd.choices.person import PersonChoices
+from gitopsd.choices.turn import Turn
 from gitopsd.config import DotfilesConfig
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Cause, GitopsdError, Transient
@@ -100,6 +103,9 @@ class Host:
     def start(self) -> PersonDotfiles:
         """A daemon that has just started, and remembers nothing."""
         self.dotfiles = PersonDotfiles(self.processes, self.config, host=self.name, account=self.account)
+        self.choices = PersonChoices(
+            self.processes, self.config, host=self.name, turn=Turn(), now=time.time, account=self.account
+        )
         return self.dotfiles
 
     def set(self, **changes: Any) -> None:
@@ -210,6 +216,12 @@ def git(*arguments: str) -> str:
     return done.stdout.decode(errors="surrogateescape")
 
 
+async def once(*hosts: Host) -> None:
+    """Every host syncs, in this order."""
+    for host in hosts:
+        await host.sync()
+
+
 async def settle(*hosts: Host) -> None:
     """Every host syncs twice."""
     for _ in range(2):
@@ -217,4 +229,4 @@ async def settle(*hosts: Host) -> None:
             await host.sync()
 
 
-__all__ = ["GitopsdError", "Host", "Killed", "Remote", "settle"]
+__all__ = ["GitopsdError", "Host", "Killed", "Remote", "once", "settle"]

@@ -371,9 +371,9 @@ async def test_what_is_not_set_up_is_named_and_not_touched(pair: tuple[Host, Hos
     assert facts.word is SyncWord.not_initialized
     assert "set-url" in facts.notices[0].advice
     shutil.rmtree(a.source / ".jj")
-    assert "jj git init --colocate" in (await a.sync()).notices[0].advice
+    assert (await a.sync()).notices[0].advice == "gitopsctl dotfiles init"
     shutil.rmtree(a.source)
-    assert "chezmoi init" in (await a.sync()).notices[0].advice
+    assert (await a.sync()).notices[0].advice == "gitopsctl dotfiles init"
 
 
 async def test_auto_push_off_commits_and_merges_here_only(pair: tuple[Host, Host]) -> None:

@@ -70,9 +70,7 @@ def test_the_system_is_for_admins(method: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", OWN)
-def test_a_person_decides_about_their_own_dotfiles_only(
-    method: str, peer: Peer, user: object, allowed: bool
-) -> None:
+def test_a_person_decides_about_their_own_dotfiles_only(method: str, peer: Peer, user: object, allowed: bool) -> None:
     assert may(method, peer, user) is allowed
 
 

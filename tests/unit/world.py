@@ -100,7 +100,14 @@ class World:
                 validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
-            State.switch: partial(switch, **touching, units=self.units, clock=self.clock, validate_units=self.wanted.validate_units, mode=self.mode),
+            State.switch: partial(
+                switch,
+                **touching,
+                units=self.units,
+                clock=self.clock,
+                validate_units=self.wanted.validate_units,
+                mode=self.mode,
+            ),
             State.verify: partial(verify, **touching, through=through, wanted=self.wanted),
             State.rollback: partial(rollback, **touching, through=through, wanted=self.wanted),
         }

@@ -1,0 +1,203 @@
+"""The invariants of the dotfiles half, as questions to a fleet. The numbers are those of the specification.
+
+`always` holds after every action, also between a killed sync and the next one; `synced` after a sync that came to its
+end; `converged` once edits have stopped and every host has synced twice.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from soak.ledger import words, words_of
+from soak.views import Doubled, Files, as_target
+
+from gitopsd.types import PersonFacts, SyncWord
+
+if TYPE_CHECKING:
+    from soak.fleet import Fleet
+    from soak.site import Site
+
+_SAID_SUCCESS = (SyncWord.success, SyncWord.conflicts_preserved)
+
+
+class Violated(AssertionError):
+    """An invariant does not hold.
+
+    Args:
+        invariant: its number and name.
+        story: all of it.
+
+    """
+
+    def __init__(self, invariant: str, story: str) -> None:
+        super().__init__(story)
+        self.invariant = invariant
+
+
+class Before(NamedTuple):
+    """What a host has when a sync begins."""
+
+    home: Files
+    source: Files
+
+    @classmethod
+    def of(cls, site: "Site") -> "Before":
+        return cls(site.files(), site.managed())
+
+
+def fail(fleet: "Fleet", invariant: str, what: str) -> Violated:
+    """Say what is violated, and how one comes there."""
+    heads = "".join(f"\n  {commit[:12]} {name}" for name, commit in sorted(fleet.remote.heads.items()))
+    trunk = fleet.remote.heads.get("main", "")
+    story = "".join(f"\n  {line}" for line in fleet.script)
+    notices = "".join(
+        f"\n  {name}: {notice.what}"
+        for name, site in fleet.sites.items()
+        if site.facts
+        for notice in site.facts.notices
+    )
+    try:
+        files = "".join(f"\n  {target}: {' '.join(f.text.split())}" for target, f in fleet.remote.files(trunk).items())
+    except Doubled as doubled:
+        files = f"\n  {doubled}"
+    return Violated(
+        invariant,
+        f"violated: {invariant}: {what}\nactions:{story}\nlast notices:{notices}\nremote:{heads}\ntrunk:{files}",
+    )
+
+
+def parked(site: "Site") -> dict[str, str]:
+    """What the last sync of a host parked: bookmarks by target."""
+    return {} if site.facts is None else {as_target(found.path)[0]: found.bookmark for found in site.facts.parked}
+
+
+def noticed(site: "Site") -> set[str]:
+    """The targets that the last sync left alone and named."""
+    return set() if site.facts is None else {notice.path for notice in site.facts.notices if notice.path}
+
+
+def always(fleet: "Fleet") -> None:
+    """Nothing that nobody took out is gone from a home, from the trunk, or from the remote."""
+    ledger, remote = fleet.ledger, fleet.remote
+    for name, site in fleet.sites.items():
+        now = words_of(file.text for file in site.files().values())
+        ledger.dropped[name] -= now
+        if lost := ledger.homes[name] - now - ledger.removed - ledger.dropped[name]:
+            raise fail(fleet, "5 home is sacred", f"{sorted(lost)} are gone from the home of {name}")
+        ledger.homes[name] = now
+    old = remote.heads.get("main", "")
+    if not remote.look():
+        return
+    if lost := ledger.durable - remote.reachable - ledger.removed:
+        raise fail(fleet, "1 durable", f"{sorted(lost)} are not reachable on the remote any more")
+    trunk = remote.heads.get("main", "")
+    if old and not remote.contains(trunk, old):
+        raise fail(fleet, "2 no revert", f"the trunk {trunk[:12]} does not contain what it was, {old[:12]}")
+    now = words_of(file.text for file in _tree(fleet, "main").values())
+    if lost := ledger.trunk - now - ledger.removed:
+        raise fail(fleet, "2 no revert", f"{sorted(lost)} are gone from the trunk, and nobody removed them")
+    if risen := now & ledger.left_trunk - ledger.again:
+        raise fail(fleet, "2 no revert", f"{sorted(risen)} had been removed from the trunk, and are there again")
+    ledger.left_trunk |= ledger.trunk - now
+    ledger.trunk = now
+
+
+def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, disturbed: bool) -> None:
+    """What a host may say after a sync that came to its end.
+
+    Args:
+        fleet: where it happened.
+        site: the host.
+        before: what it had when the sync began.
+        facts: what the sync said.
+        disturbed: something happened in the middle of it: then the next sync has to make good for it.
+
+    """
+    name = site.name
+    if not disturbed:
+        _words(fleet, site, facts)
+    if facts.word is SyncWord.fetch_failed:
+        _committed_here(fleet, site, before)
+    if facts.word not in _SAID_SUCCESS:
+        return
+    if not facts.published:
+        raise fail(fleet, "1 durable", f"{name} says {facts.word.value} and has not read the remote back")
+    alone = noticed(site)
+    taken = {
+        word for t, file in before.home.items() if t in before.source and t not in alone for word in words(file.text)
+    }
+    taken |= words_of(file.text for file in before.source.values())
+    taken -= fleet.ledger.removed
+    if lost := taken - fleet.remote.reachable:
+        raise fail(fleet, "1 durable", f"{name} says {facts.word.value}, and the remote has nothing of {sorted(lost)}")
+    fleet.ledger.durable |= taken
+    if not disturbed:
+        _reasons(fleet, site)
+        _rendered(fleet, site)
+
+
+def _words(fleet: "Fleet", site: "Site", facts: PersonFacts) -> None:
+    """Invariants 6 and 7: no sync fails for what people did to their files, and offline has a word of its own."""
+    if facts.word is SyncWord.fetch_failed and not site.online:
+        return
+    right = facts.word in _SAID_SUCCESS and site.online
+    if not right or (facts.word is SyncWord.conflicts_preserved) is not bool(facts.parked):
+        which = "6 unattended" if site.online else "7 offline is normal"
+        said = "; ".join(notice.what for notice in facts.notices)
+        raise fail(fleet, which, f"{site.name} says {facts.word.value} ({len(facts.parked)} parked): {said}")
+
+
+def _committed_here(fleet: "Fleet", site: "Site", before: Before) -> None:
+    """Invariant 7: what was captured without a network is in a commit of this host."""
+    history = words(site.run("git", "log", "--all", "-p", "-m", "--text", "--format=", where=site.source))
+    alone = noticed(site)
+    for target, file in before.home.items():
+        lost = words(file.text) - history
+        if target in before.source and target not in alone and lost:
+            raise fail(fleet, "7 offline is normal", f"{sorted(lost)} of {target} are in no commit of {site.name}")
+
+
+def _reasons(fleet: "Fleet", site: "Site") -> None:
+    """Invariant 5: a file is left alone for a reason only. And 4: it is parked only if two hosts changed it."""
+    reasons = fleet.ledger.reasons[site.name]
+    for notice in site.facts.notices if site.facts else ():
+        if notice.path not in reasons:
+            raise fail(fleet, "5 home is sacred", f"{site.name} has no reason to say: {notice.what}")
+    for target in parked(site):
+        if not fleet.ledger.authors[target] - {site.name}:
+            raise fail(fleet, "4 isolated", f"{site.name} parked {target}, which no other host has changed")
+
+
+def _rendered(fleet: "Fleet", site: "Site") -> None:
+    """Invariant 4: whatever is not parked is the same on the trunk and in the home, also the mode."""
+    mine, source, alone = site.files(), site.managed(), noticed(site)
+    trunk, own = _tree(fleet, "main"), parked(site)
+    for target in trunk.keys() | source.keys():
+        if target in own:
+            bookmark = _tree(fleet, own[target])
+            if bookmark.get(target) != source.get(target):
+                raise fail(
+                    fleet, "1 durable", f"the parked {target} of {site.name} is not what stands on {own[target]}"
+                )
+        elif trunk.get(target) != source.get(target):
+            raise fail(fleet, "4 isolated", f"{target} of {site.name} is not parked, and not the trunk's either")
+        if target in alone or target not in source:
+            continue
+        if mine.get(target) != source[target]:
+            raise fail(fleet, "3 convergent", f"{target} in the home of {site.name} is {mine.get(target)}")
+
+
+def _tree(fleet: "Fleet", branch: str) -> Files:
+    try:
+        return fleet.remote.files(fleet.remote.heads.get(branch, ""))
+    except Doubled as doubled:
+        raise fail(fleet, "4 isolated", f"chezmoi refuses {branch}: {doubled}") from None
+
+
+def converged(fleet: "Fleet") -> None:
+    """Invariant 3: one trunk on all, every home renders the same, apart from parked conflicts."""
+    trunk = fleet.remote.heads.get("main", "")
+    for site in fleet.sites.values():
+        known = site.run("git", "rev-parse", "refs/remotes/origin/main", where=site.source).strip()
+        if known != trunk:
+            raise fail(fleet, "3 convergent", f"{site.name} knows the trunk as {known[:12]}, and it is {trunk[:12]}")
+        _reasons(fleet, site)
+        _rendered(fleet, site)

@@ -1,0 +1,142 @@
+"""The person at work in the same repository at the same moment, clocks that disagree, and programs that a repository
+names."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from people import Host, once
+
+from gitopsd.errors import GitopsdError
+from gitopsd.tools.process import BASE_ENV
+from gitopsd.types import SyncWord
+
+
+@contextmanager
+def busy(host: Host, script: str) -> Iterator[None]:
+    """A person who does this over and over."""
+    child = subprocess.Popen(
+        ["sh", "-c", f"while :; do {script}; done"],
+        cwd=host.source,
+        env={"HOME": str(host.home), "PATH": os.environ["PATH"], "JJ_EDITOR": "true", "GIT_EDITOR": "true"},
+        user=host.account.uid,
+        group=host.account.gid,
+        extra_groups=[],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(child.pid, 9)
+        child.wait()
+
+
+async def some_sync(host: Host) -> None:
+    """A sync that may fail since somebody is at work; the daemon tries again later."""
+    try:
+        await host.sync()
+    except (GitopsdError, AssertionError):
+        await asyncio.sleep(0.05)
+
+
+async def test_twenty_syncs_while_the_person_works_in_the_same_repository(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    lines = [f"line {turn}" for turn in range(20)]
+    jj = busy(b, "jj st; jj describe -m busy; jj log; sleep 0.3")
+    commit = busy(b, "git add -A; git commit -qm busy; git status; sleep 0.4")
+    chezmoi = busy(b, "chezmoi apply --force ~/.config; chezmoi status; sleep 0.3")
+    with jj, commit, chezmoi:
+        for line in lines:
+            b.write(".bashrc", f"{b.read('.bashrc')}{line}\n")
+            await some_sync(b)
+    for lock in (b.source / ".git").rglob("*.lock"):
+        lock.unlink()  # of the person's program that was killed here
+    facts = await b.sync()
+    assert facts.word is SyncWord.success, facts
+    assert b.read(".bashrc").splitlines()[7:] == lines
+    assert a.remote.show("main", "dot_bashrc") == b.read(".bashrc")
+    await once(a, b)
+    assert a.read(".bashrc") == b.read(".bashrc")
+
+
+async def test_clocks_that_disagree_change_nothing(pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = pair
+    for turn, (mine, theirs) in enumerate([("2001-01-01", "2037-12-31"), ("2037-12-31", "1999-01-01")]):
+        for host, year, line in ((a, mine, "one"), (b, theirs, "seven")):
+            host.edit(".bashrc", line if turn == 0 else f"{line} 0", f"{line} {turn}")
+            monkeypatch.setattr("gitopsd.tools.process.BASE_ENV", dated(year))
+            assert (await host.sync()).word is SyncWord.success
+    monkeypatch.undo()
+    await once(a, b)
+    assert a.read(".bashrc") == b.read(".bashrc") == "one 1\ntwo\nthree\nfour\nfive\nsix\nseven 1\n"
+    dates = a.run("git", "log", "--format=%cs", "main", where=a.source).split()
+    assert {"2001-01-01", "2037-12-31", "1999-01-01"} <= set(dates)
+
+
+def dated(day: str) -> dict[str, str]:
+    """The environment of programs that believe it is this day."""
+    moment = f"{day}T12:00:00+0000"
+    return {
+        **BASE_ENV,
+        "GIT_AUTHOR_DATE": moment,
+        "GIT_COMMITTER_DATE": moment,
+    }
+
+
+async def test_nothing_that_a_repository_names_runs_as_root(
+    restore: Callable[[], tuple[Host, Host]], place: Path
+) -> None:
+    a, b = restore()
+    place.chmod(0o777)
+    record = f"id -u >> {place}/uids\n"
+    b.write("spy", f"#!/bin/sh\n{record}cat >/dev/null 2>&1; exit 0\n")
+    b.run("chmod", "+x", "spy")
+    spy = str(b.home / "spy")
+    for key, value in (
+        ("core.fsmonitor", spy),
+        ("core.pager", spy),
+        ("core.editor", spy),
+        ("core.sshCommand", spy),
+        ("filter.spy.clean", spy),
+        ("filter.spy.smudge", spy),
+        ("diff.external", spy),
+        ("merge.spy.driver", f"{spy} %A"),
+        ("gpg.program", spy),
+        ("credential.helper", spy),
+        ("uploadpack.packObjectsHook", spy),
+    ):
+        b.run("git", "config", key, value, where=b.source)
+    b.write(".local/share/chezmoi/.git/info/attributes", "* filter=spy diff=spy merge=spy\n")
+    for hook in (
+        "pre-push",
+        "pre-commit",
+        "post-commit",
+        "post-checkout",
+        "reference-transaction",
+        "post-index-change",
+    ):
+        (b.source / ".git/hooks" / hook).symlink_to(spy)
+    b.run("jj", "config", "set", "--user", "aliases.log", f'["util", "exec", "--", "{spy}"]')
+    b.run("jj", "config", "set", "--user", "ui.pager", spy)
+    b.run("jj", "config", "set", "--user", "ui.editor", spy)
+    b.run("jj", "config", "set", "--user", "ui.diff-formatter", f'["{spy}"]')
+    (a.source / "run_always.sh").write_text(f"#!/bin/sh\n{record}")
+    (a.source / "dot_out.tmpl").write_text(f'{{{{ output "sh" "-c" "{record.strip()}" }}}}')
+    a.edit(".bashrc", "one", "one of a")
+    await a.sync()
+    b.edit(".bashrc", "one", "one of b")
+    b.edit(".config/app.conf", "x = 1", "x = 2")
+    (b.source / ".jj/repo/op_heads/heads").joinpath(
+        next((b.source / ".jj/repo/op_heads/heads").iterdir()).name
+    ).unlink()  # and a repair
+    await once(b, a)
+    uids = (place / "uids").read_text().split()
+    assert uids
+    assert set(uids) == {"1000"}
+    assert a.remote.show("main", "dot_config/app.conf") == "x = 2\n"
