@@ -99,7 +99,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, width=int(os.environ.get("COLUMNS") or 100) - 2)
 
     def _set_color(self, *_: object, **__: object) -> None:
-        """Called by argparse of Python 3.14, which would import its colours."""
+        """Called by argparse of Python 3.14 each time; what it imports is needed only where help is printed."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Find what `_set_color` would have set."""
+        if name not in ("_theme", "_decolor"):
+            raise AttributeError(name)
+        super()._set_color(False)  # type: ignore[misc]  # there in 3.14, where alone these names are asked for
+        return self.__dict__[name]
 
 
 class _Parser(argparse.ArgumentParser):

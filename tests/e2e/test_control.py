@@ -43,6 +43,18 @@ def test_varlinkctl_is_a_client_that_every_host_already_has(lab: Lab) -> None:
     assert json.dumps(history).count('"outcome"') == 1
 
 
+def test_help_and_usage_are_told_by_the_python_that_hosts_have(lab: Lab) -> None:
+    malphas = set_up(lab, "malphas", dotfiles=False).hosts["malphas"]
+    for words in ([], ["upgrade"], ["dotfiles"], ["dotfiles", "resolve"], ["config", "check"]):
+        told = malphas.run(["gitopsctl", *words, "--help"])
+        assert told.stdout.startswith(" ".join(["usage: gitopsctl", *words]))
+        assert told.stderr == ""
+    wrong = malphas.run(["gitopsctl", "frobnicate"], check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "frobnicate" in wrong.stderr
+    assert malphas.run(["gitopsd", "--help"]).stdout.startswith("usage: gitopsd")
+
+
 def test_the_socket_starts_the_daemon(lab: Lab) -> None:
     malphas = set_up(lab, "malphas", dotfiles=False).hosts["malphas"]
     malphas.run(["systemctl", "stop", "gitopsd.service"])
