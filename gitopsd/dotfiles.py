@@ -13,9 +13,11 @@ A sync with nothing to do runs six commands: `git config` (is it our remote), `g
 (has it anything new), `jj log` (which takes the snapshot), `chezmoi status`, and `git for-each-ref` (is it settled).
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -41,6 +43,9 @@ from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Notice, Parked, PersonFacts, SyncWord
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 
 class PersonDotfiles:
@@ -77,9 +82,16 @@ class PersonDotfiles:
     async def _fetch(self, facts: PersonFacts) -> PersonFacts:
         self._calm = None
         engine = self._engine()
-        if (notice := self._missing() or await self._wrong_remote(engine)) is not None:
-            return _with(facts, word=SyncWord.not_initialized, notices=(*facts.notices, notice))
-        return _with(facts, trunk=await engine.fetch())
+        wrong: Notice | BaseException | None = self._missing()
+        trunk: str | BaseException = ""
+        if wrong is None:
+            wrong, trunk = await asyncio.gather(self._wrong_remote(engine), engine.fetch(), return_exceptions=True)
+        if isinstance(wrong, Notice):  # and then it does not matter what that remote said
+            return _with(facts, word=SyncWord.not_initialized, notices=(*facts.notices, wrong))
+        for answer in (wrong, trunk):
+            if isinstance(answer, BaseException):
+                raise answer
+        return _with(facts, trunk=trunk)
 
     async def capture(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
@@ -87,8 +99,7 @@ class PersonDotfiles:
 
     async def _capture(self, facts: PersonFacts) -> PersonFacts:
         engine, home = self._engine(), self._home()
-        here = await engine.snapshot()
-        seen = await home.compare()
+        here, seen = await _both(engine.snapshot(), home.compare())
         notices = [*facts.notices, *_broken(seen)]
         edited = [row for row in seen.rows if row.last in "MA" and row.next != " "]
         if edited and self._config.auto_commit:
@@ -350,12 +361,21 @@ async def _origin(engine: Engine, here: WorkingCopy, source: str, record: str) -
     merged = await trees.versions(source, await engine.merged())
     if now.blob not in {blob for _, blob in merged}:
         return None  # the source was edited as well, perhaps committed by hand, and re-add would write over that
-    versions = (*merged, *await trees.versions(source, (here.commit,)))
+    versions = (*merged, *await trees.versions(source, (here.commit, *await engine.captured())))
     contents = await trees.contents({blob for _, blob in versions})
     for commit, blob in versions:
         if hashlib.sha256(contents[blob]).hexdigest() == record:
             return commit
     return None
+
+
+async def _both(first: Awaitable[S], second: Awaitable[T]) -> tuple[S, T]:
+    """Two questions at once. If one fails, the other has ended before the error is raised."""
+    answers = await asyncio.gather(first, second, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return cast("tuple[S, T]", tuple(answers))
 
 
 def _with(facts: PersonFacts, **changes: object) -> PersonFacts:

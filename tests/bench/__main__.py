@@ -10,12 +10,13 @@ from pathlib import Path
 
 from bench import table
 from bench.figure import Figure
-from bench.figures import idle, status, sync, upgrade
+from bench.figures import capture, idle, status, sync, upgrade
 from bench.place import Place, place
 from lab import LabError
 
 MEASURED: dict[str, Callable[[Place], list[Figure]]] = {
     "sync": sync.figures,
+    "capture": capture.figures,
     "status": status.figures,
     "idle": idle.figures,
     "upgrade": upgrade.figures,
