@@ -30,7 +30,8 @@ types: $(VENV)/.ready ## mypy, strict
 unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
-tools: image ## real jj, chezmoi and git, inside the lab's image
+tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit tests on the Python that hosts have
+	$(PY) -m lab run -- python3 -m pytest -q -p no:cacheprovider tests/unit
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools tests/soak
 
 soak: image ## model-based tests of the dotfiles for SOAK_MINUTES (60)

@@ -231,6 +231,10 @@ class Engine:
         standing = await self._standing()
         return tuple(filter(None, (standing.memory.head, standing.remote.get(self._trunk, ""))))
 
+    async def captured(self) -> tuple[str, ...]:
+        """The working copy's commit that the last merge was made from, if any: the home may still be as it has it."""
+        return tuple(filter(None, ((await self._standing()).memory.captured,)))
+
     async def parked(self) -> frozenset[str]:
         """The paths of which the working copy has our own version beside the trunk's."""
         return (await self._standing()).memory.conflict_paths()
@@ -268,8 +272,9 @@ class Engine:
             return Published(trunk="", parked="", conflicts=(), proven=True)
         line = await self._line(standing, here)
         plan = await self._plan(standing, line, here.description.strip() or message)
-        sent = push and await self._push(standing, plan)
-        left_behind = await self._settle(standing, plan, pushed=push)
+        memory = self._next_memory(standing, plan, here.commit, pushed=push)
+        sent = push and await self._push(standing, plan, memory)
+        left_behind = await self._settle(standing, plan, memory)
         found = _published(plan.trunk, plan.parked, plan.forks, proven=push)
         rewritten = standing.memory.trunk if line.rewritten else ""
         return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten)
@@ -328,7 +333,17 @@ class Engine:
                     local[ref.removeprefix(_HEADS)] = commit
                     checked_out = commit if head == "*" else checked_out
         remote.pop("HEAD", None)  # what `git clone` notes as the remote's default branch
+        if memory.next is not None and await self._arrived(memory.next, remote):
+            memory = memory.next
         return Standing(remote=remote, local=local, checked_out=checked_out, memory=memory)
+
+    async def _arrived(self, memory: Memory, remote: Mapping[str, str]) -> bool:
+        """Whether the remote has what was pushed before we died. The push is atomic, and only we write the bookmark."""
+        trunk = remote.get(self._trunk, "")
+        return memory.parked == remote.get(self.bookmark, "") and await self._contains(trunk, memory.trunk)
+
+    async def _contains(self, commit: str, ancestor: str) -> bool:
+        return bool(commit and ancestor) and (commit == ancestor or await self._git.is_ancestor(ancestor, commit))
 
     def _settled(self, standing: Standing, here: WorkingCopy, *, push: bool) -> Published | None:
         memory = standing.memory
@@ -369,6 +384,8 @@ class Engine:
                 if not at_home:
                     ours = await self._put_back(ours, base_tree, parked, open_paths)
         fork = base_tree
+        if not (at_home or rewritten) and await self._merged_before(here, memory, trunk):
+            fork = await self.trees.tree(memory.captured)
         for commit in set(forks.values()):
             paths = [path for path, origin in forks.items() if origin == commit]
             entries = await self.trees.entries(commit or EMPTY_TREE, paths)
@@ -384,6 +401,15 @@ class Engine:
             below=() if flat else await self._below(base, here),
             rewritten=rewritten,
         )
+
+    async def _merged_before(self, here: WorkingCopy, memory: Memory, trunk: str) -> bool:
+        """Whether the working copy still stands where the last merge found it: then only what is new is an edit.
+
+        It could not move, since its files were edited at that moment, or we died before it did.
+        """
+        if not (memory.pushed and memory.captured and await self._contains(trunk, memory.trunk)):
+            return False
+        return here.parents == await self.trees.parents(memory.captured) or await self._stands_on(here, memory.captured)
 
     async def _rewritten(self, standing: Standing) -> bool:
         """Whether the trunk does not contain any more what it contained at the last sync."""
@@ -452,10 +478,14 @@ class Engine:
         parent = before if grows else origin
         return await self.trees.commit(tree, (parent,) if parent else (), text)
 
-    async def _push(self, standing: Standing, plan: Plan) -> bool:
+    async def _push(self, standing: Standing, plan: Plan, memory: Memory) -> bool:
         """Push trunk and bookmark together or not at all, and prove it; False if the remote has it all already."""
         wanted = {self._trunk: plan.trunk, self.bookmark: plan.parked}
-        return await self._send(wanted, {name: standing.remote.get(name, "") for name in wanted})
+        old = {name: standing.remote.get(name, "") for name in wanted}
+        if wanted == old:
+            return False
+        await self._remember(msgspec.structs.replace(standing.memory, next=memory))
+        return await self._send(wanted, old)
 
     async def _send(self, wanted: Mapping[str, str], old: Mapping[str, str]) -> bool:
         changed = [name for name in wanted if wanted[name] != old[name]]
@@ -490,9 +520,24 @@ class Engine:
             )
         raise Transient(f"{_REMOTE} moved while it was read back", cause=Cause.remote_moved)
 
-    async def _settle(self, standing: Standing, plan: Plan, *, pushed: bool) -> bool:
+    def _next_memory(self, standing: Standing, plan: Plan, captured: str, *, pushed: bool) -> Memory:
+        kept = {path: commit for path, commit in standing.memory.fork_commits().items() if path not in plan.forks}
+        return Memory(
+            head=plan.head,
+            trunk=plan.trunk if pushed else standing.remote.get(self._trunk, ""),
+            parked=plan.parked if pushed else standing.remote.get(self.bookmark, ""),
+            ours=plan.ours,
+            captured=captured,
+            pushed=pushed,
+            synthetic=plan.head != plan.trunk,
+            # Forks that are settled are dropped once the working copy has moved off the edits that they are about.
+            forks=remembered.encode_paths({**kept, **plan.forks}),
+            conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
+        )
+
+    async def _settle(self, standing: Standing, plan: Plan, memory: Memory) -> bool:
         """Write down what was decided, in one transaction; returns whether the local trunk was left behind."""
-        first = not standing.memory.head
+        first, pushed = not standing.memory.head, memory.pushed
         # jj can only go to a commit that a branch leads to.
         updates = {_HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
         if pushed:
@@ -507,18 +552,6 @@ class Engine:
                 detach = f"option no-deref\nupdate HEAD {standing.checked_out}\n"
                 await self._git.run("cannot detach HEAD", "update-ref", "--stdin", stdin=detach.encode())
             updates[f"{_HEADS}{self._trunk}"] = plan.trunk
-        kept = {path: commit for path, commit in standing.memory.fork_commits().items() if path not in plan.forks}
-        memory = Memory(
-            head=plan.head,
-            trunk=plan.trunk if pushed else standing.remote.get(self._trunk, ""),
-            parked=plan.parked if pushed else standing.remote.get(self.bookmark, ""),
-            ours=plan.ours,
-            pushed=pushed,
-            synthetic=plan.head != plan.trunk,
-            # Forks that are settled are dropped once the working copy has moved off the edits that they are about.
-            forks=remembered.encode_paths({**kept, **plan.forks}),
-            conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
-        )
         await self._remember(memory, updates)
         if first and plan.trunk and pushed:
             await self._jj.track(self._trunk, _REMOTE)
@@ -526,7 +559,8 @@ class Engine:
 
     async def _remember(self, memory: Memory, updates: Mapping[str, str] | None = None) -> None:
         """Move refs together with the memory; an empty commit takes the ref away."""
-        parents = [memory.head] if memory.head else []  # keeps it from being collected
+        named = [commit for known in (memory, memory.next) if known for commit in (known.head, known.captured)]
+        parents = dict.fromkeys(filter(None, named))  # keeps them from being collected
         note = await self.trees.commit(EMPTY_TREE, parents, memory.encode())
         refs = {**(updates or {}), remembered.REF: note}
         lines = [f"update {ref} {commit or '0' * 40}" for ref, commit in refs.items()]

@@ -24,11 +24,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         trunk: the trunk that it was made with.
         parked: the commit on this host's bookmark, if anything is parked.
         ours: the tree of the working copy that went into it.
+        captured: the working copy's commit that went into it.
         pushed: it was published.
         synthetic: `head` is the trunk with our parked versions put over it; it must never become part of the trunk.
         forks: for paths whose edit does not come from where the working copy forked off: the commit whose version it
             does come from. Paths are percent-encoded, since they need not be text.
         conflicts: the parked paths, percent-encoded.
+        next: what is to be remembered once the push that is under way has arrived: if we die before we can write it
+            down, the remote tells whether it has.
 
     """
 
@@ -36,10 +39,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     trunk: str = ""
     parked: str = ""
     ours: str = ""
+    captured: str = ""
     pushed: bool = False
     synthetic: bool = False
     forks: dict[str, str] = {}
     conflicts: tuple[str, ...] = ()
+    next: "Memory | None" = None
 
     def fork_commits(self) -> dict[str, str]:
         """`forks` by path."""

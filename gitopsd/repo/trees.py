@@ -86,6 +86,12 @@ class Trees:
             self._known[commit] = result.stdout.strip()
         return self._known[commit]
 
+    async def parents(self, commit: str) -> tuple[str, ...]:
+        """The commits that a commit stands on; none if it is not here any more."""
+        arguments = ("rev-list", "--parents", "--max-count=1", commit)
+        result = await self._git.run("cannot read a commit", *arguments, fine=(0, 128))
+        return tuple(result.stdout.split()[1:])
+
     async def merge_base(self, one: str, other: str) -> str:
         """The newest commit that both contain; empty if their histories are unrelated, or if one name is empty."""
         if not (one and other):

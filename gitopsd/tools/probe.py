@@ -56,7 +56,8 @@ def _http(url: str, timeout: float) -> str:
         with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310  # the scheme was checked in config
             status = answer.status
     except urllib.error.HTTPError as error:
-        status = error.code
+        with error:
+            status = error.code
     except (OSError, ValueError, HTTPException) as error:
         return f"probe {url}: {getattr(error, 'reason', error) or type(error).__name__}"
     return "" if status < HTTPStatus.BAD_REQUEST else f"probe {url}: status {status}"

@@ -146,6 +146,7 @@ class Fleet:
             return False
         self._say(name, f"chmod {mode:o} {path}")
         path.chmod(mode)
+        self.ledger.renamed.add(target)
         self._changed(self.sites[name], target, "", "", source=False)
         return True
 

@@ -159,7 +159,9 @@ def _reasons(fleet: "Fleet", site: "Site") -> None:
     """Invariant 5: a file is left alone for a reason only. And 4: it is parked only if two hosts changed it."""
     reasons = fleet.ledger.reasons[site.name]
     for notice in site.facts.notices if site.facts else ():
-        if notice.path not in reasons:
+        # The version that an edit was made on is not looked for under the other names of its source.
+        renamed = notice.path in fleet.ledger.renamed and "not known on which version" in notice.what
+        if notice.path not in reasons and not renamed:
             raise fail(fleet, "5 home is sacred", f"{site.name} has no reason to say: {notice.what}")
     for target in parked(site):
         if not fleet.ledger.authors[target] - {site.name}:

@@ -34,6 +34,7 @@ class Ledger:
         self.homes: dict[str, set[str]] = defaultdict(set)  # in that home when last looked at
         self.dropped: dict[str, set[str]] = defaultdict(set)  # its person took it out of that home
         self.authors: dict[str, set[str]] = defaultdict(set)  # hosts on which a target was changed
+        self.renamed: set[str] = set()  # targets whose source got another name, since their mode changed
         self.reasons: dict[str, dict[str, str]] = defaultdict(dict)  # why a host may have a notice about a target
 
     def new(self, host: str) -> str:

@@ -15,7 +15,9 @@ from soak.acts import shorten
 from soak.rules import FleetMachine
 
 _BATCH = 5  # examples between two looks at the clock
-_SHORTEN = 150.0  # seconds to make an example shorter: hypothesis' own way needs too many real syncs
+_SHORTEN = float(
+    os.environ.get("SOAK_SHORTEN", "120")
+)  # seconds to make an example shorter: hypothesis' own way needs too many real syncs
 SETTINGS = settings(
     max_examples=_BATCH,
     stateful_step_count=25,
