@@ -96,7 +96,7 @@ def test_sigterm_during_switch_leaves_it_running_and_its_result_is_picked_up(lab
     malphas.until(lambda: malphas.active_state("hello.service") == "activating", what="the switch to be under way")
     malphas.run(["systemctl", "restart", "gitopsd.service"])
     assert malphas.active_state("nixos-rebuild-switch-to-configuration.service") == "active"
-    malphas.until(lambda: status(malphas)["cycle"] is None, timeout=40, what="the cycle to end")
+    malphas.until(lambda: status(malphas)["cycle"] is None, timeout=120, what="the cycle to end")
     assert status(malphas)["last_upgrade"]["outcome"] == "success"
     assert malphas.active_state("hello.service") == "active"
     assert malphas.current_system() == malphas.boot_default()
@@ -115,7 +115,7 @@ def test_pid_1_or_the_bus_restarting_during_verify_changes_nothing(lab: Lab, wha
         malphas.sh("systemctl kill --signal=KILL dbus.service; sleep 0.5; systemctl start dbus.service")
     else:
         malphas.run(["systemctl", "daemon-reexec"])
-    malphas.until(lambda: status(malphas)["cycle"] is None, timeout=60, what="the cycle to end")
+    malphas.until(lambda: status(malphas)["cycle"] is None, timeout=120, what="the cycle to end")
     assert status(malphas)["last_upgrade"]["outcome"] == "success", malphas.journal("gitopsd.service")
 
 

@@ -66,7 +66,7 @@ def rested(host: Host) -> dict[str, object]:
         return status["cycle"] is None and status["state"] in ("idle", "failed", "blocked")
 
     status: dict[str, object] = {}
-    host.until(look, timeout=40, what="the daemon to rest")
+    host.until(look, timeout=120, what="the daemon to rest")
     return status
 
 
@@ -117,7 +117,7 @@ def test_a_power_cut_during_verify_boots_the_old_system_and_the_revision_may_be_
     before = malphas.current_system()
     scene.push_config("say hello", hello_service=HELLO.format(word="cut"))
     malphas.run(["gitopsctl", "upgrade", "--no-wait"])
-    malphas.until(lambda: "soaking" in malphas.run(["gitopsctl", "status"]).stdout, timeout=20, what="the soak")
+    malphas.until(lambda: "soaking" in malphas.run(["gitopsctl", "status"]).stdout, timeout=120, what="the soak")
     assert malphas.current_system() != before
 
     malphas.power_cut()

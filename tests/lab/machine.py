@@ -200,7 +200,7 @@ class Machine:
         user: str = "root",
         check: bool = True,
         input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = 60,
+        timeout: float = 180,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside, in the user's home, with a clean environment and no terminal.
@@ -234,7 +234,7 @@ class Machine:
         user: str = "root",
         check: bool = True,
         input: str | None = None,  # noqa: A002 - the name that subprocess.run has
-        timeout: float = 60,
+        timeout: float = 180,
         env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run shell text inside (bash, stops at the first error); otherwise like `run`."""
@@ -297,7 +297,7 @@ class Machine:
 
     # -- looking -------------------------------------------------------------------------------------------------
 
-    def until(self, condition: Callable[[], object], *, timeout: float = 30, what: str = "") -> None:
+    def until(self, condition: Callable[[], object], *, timeout: float = 120, what: str = "") -> None:
         """Wait until `condition()` is true.
 
         Args:
