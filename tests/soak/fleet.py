@@ -1,50 +1,19 @@
 """Hosts, their remote, and what people do there. Every action is written down as a line of shell, and followed by checks."""
 
 import asyncio
-import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from people import Host, Killed, Remote
+from people import Killed, Remote
 from soak import invariants
 from soak.ledger import Ledger, words
-from soak.site import TARGETS, TEMPLATES, Site
+from soak.place import HOSTS, PLACE, clear
+from soak.site import TEMPLATES, Site
 from soak.views import File, RemoteView, source_paths
 
 from gitopsd.ports import Dotfiles
 from gitopsd.types import PersonFacts
-
-PLACE = Path("/tmp/gitopsd-soak")  # the same for all examples: chezmoi and git write it down
-HOSTS = "abcde"
-_BEGIN = {".bashrc": (9, 0o644), ".config/app.conf": (4, 0o644), "bin/tool": (3, 0o755), ".toolrc": (3, 0o644)}
-
-
-def clear() -> None:
-    """Leave nothing of an example."""
-    if PLACE.exists():
-        shutil.rmtree(PLACE)
-
-
-def prepare(copy: Path) -> None:
-    """Set up five hosts with the same dotfiles, all synced, and put them away as a copy for `Fleet`."""
-    clear()
-    PLACE.mkdir(mode=0o755)
-    remote = Remote.create(PLACE / "remote.git")
-    first, *others = (Site.create(name, "rain", PLACE / name, remote) for name in HOSTS)
-    ledger = Ledger()
-    first.run("chezmoi", "init")
-    for path, (length, mode) in _BEGIN.items():
-        first.write(path, "".join(f"{ledger.new('o')}\n" for _ in range(length)))
-        (first.home / path).chmod(mode)
-        first.run("chezmoi", "add", *(("--template",) if path in TEMPLATES else ()), str(first.home / path))
-    first.begin({})
-    for host in others:
-        host.join()
-    for site in (first, *others) * 2:
-        assert isinstance(site, Site)
-        asyncio.run(site.cycle())
-    PLACE.rename(copy)
 
 
 class Fleet:
@@ -307,6 +276,3 @@ class Fleet:
     def _say(self, name: str, line: str) -> None:
         short = line.replace(f"{PLACE / name}/.local/share/chezmoi", "$source").replace(str(PLACE / name), "~")
         self.script.append(f"{name}$ {short}")
-
-
-__all__ = ["HOSTS", "PLACE", "TARGETS", "Fleet", "Host", "prepare"]

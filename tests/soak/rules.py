@@ -18,7 +18,7 @@ FILE = st.integers(0, 9)
 LINE = st.integers(0, 8)
 HOW = st.sampled_from(["insert", "replace", "append", "remove"])
 MODE = st.sampled_from([0o755, 0o644, 0o600])
-MOMENT = st.integers(0, 55)  # a sync that has everything to do runs about as many commands
+MOMENT = st.integers(0, 45)  # a sync that has everything to do runs about as many commands
 
 
 class FleetMachine(RuleBasedStateMachine):

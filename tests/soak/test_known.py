@@ -1,0 +1,63 @@
+"""What the random worlds have found once, made short."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from soak.acts import Act, story
+
+BASHRC, APP_CONF = 0, 2
+SAME_LINE = [Act("edit on two hosts", 0, BASHRC, "replace", 7, other=1), Act("sync", 1), Act("sync", 0)]
+FOUND = {
+    "a source that was committed by hand is not written over by the home": [
+        Act("edit", 1, BASHRC, "append"),
+        Act("edit", 1, BASHRC, "insert", 2, flag=True),
+        Act("by hand", 1, how="jj commit"),
+        Act("sync", 1),
+    ],
+    "a parked file that is edited in home and source stays parked": [
+        *SAME_LINE,
+        Act("chmod", 0, BASHRC, number=0o600),
+        Act("edit", 0, BASHRC, "insert", 5, flag=True),
+    ],
+    "the old name of a parked file is gone on both sides, and that settles nothing": [
+        *SAME_LINE,
+        Act("chmod", 0, BASHRC, number=0o600),
+        Act("sync", 0),
+        Act("chmod", 1, BASHRC, number=0o600),
+        Act("sync", 1),
+    ],
+    "a file that was renamed after something else was parked is parked under one name": [
+        Act("chmod", 0, APP_CONF, number=0o600),
+        Act("edit on two hosts", 0, BASHRC, "replace", 7, other=1),
+        Act("sync", 0),
+        Act("sync", 1),
+        Act("edit", 1, BASHRC, "append"),
+        Act("sync", 1),
+        Act("edit on two hosts", 0, APP_CONF, "replace", 2, other=1),
+    ],
+    "an edit that came while a merge was applied is an edit of what was captured": [
+        Act("edit", 0, BASHRC, "replace", 0),
+        Act("sync", 0),
+        Act("edit", 1, BASHRC, "replace", 8),
+        Act("sync, edit", 1, BASHRC, "replace", 4, number=32),
+    ],
+    "what a working copy that could not move has is not merged twice": [
+        Act("edit", 0, BASHRC, "insert", 4),
+        Act("sync, edit", 0, APP_CONF, "append", number=28, flag=True),
+        Act("edit", 0, BASHRC, "remove", 3),
+    ],
+    **{
+        f"what was pushed before a kill at command {number} is not merged twice": [
+            Act("edit", 0, BASHRC, "insert", 4),
+            Act("sync, killed", 0, number=number),
+            Act("edit", 0, BASHRC, "remove", 3),
+        ]
+        for number in (24, 26, 28)
+    },
+}
+
+
+@pytest.mark.parametrize("acts", FOUND.values(), ids=FOUND.keys())
+def test_what_was_found_once_does_not_come_back(copy: Path, acts: Sequence[Act]) -> None:
+    assert story(copy, 2, acts) is None
