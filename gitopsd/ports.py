@@ -4,7 +4,7 @@ Steps know these protocols and nothing of the programs behind them. Each method 
 raises; `Transient` may come from every method that talks to the world.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from gitopsd.config import ProbeConfig
 from gitopsd.types import (
     Adopted,
     Beginning,
+    Candidate,
     Conflicts,
     Cycle,
     CycleDetail,
@@ -19,6 +20,7 @@ from gitopsd.types import (
     CycleKind,
     CycleSummary,
     Facts,
+    Finding,
     Memory,
     PersonFacts,
     Rejection,
@@ -94,6 +96,21 @@ class Dotfiles(Protocol):
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         """Write what others changed to the home; never over an edit that is not in a commit. Repeatable."""
+
+
+class Gate(Protocol):
+    """What keeps secrets out of one repository: it stands before everything that is committed or published."""
+
+    async def check(self, candidates: Sequence[Candidate]) -> Mapping[str, tuple[Finding, ...]]:
+        """Look for secrets in files; returns what was found by path, and nothing for a file that may pass.
+
+        What its published version has already, and what the person allowed, is not reported. Without a scanner, or
+        if it fails, every new file is reported, with the rule `no-scanner`.
+
+        Raises:
+            Transient: it ran over its time.
+
+        """
 
 
 class Choices(Protocol):

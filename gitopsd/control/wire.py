@@ -37,6 +37,17 @@ class Parked:
 
 
 @dataclass(kw_only=True)
+class Finding:
+    """See `types.Finding`."""
+
+    path: str
+    line: int
+    rule: str
+    fingerprint: str
+    commit: str
+
+
+@dataclass(kw_only=True)
 class Person:
     """See `types.PersonFacts`; `word` is a `types.SyncWord`."""
 
@@ -51,6 +62,7 @@ class Person:
     parked: list[Parked]
     notices: list[Notice]
     elsewhere: list[Parked]
+    quarantined: list[Finding]
 
 
 @dataclass(kw_only=True)

@@ -17,6 +17,7 @@ from gitopsd.types import CycleKind
 PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Notice: types.Notice,
     wire.Parked: types.Parked,
+    wire.Finding: types.Finding,
     wire.Person: types.PersonFacts,
     wire.Side: types.Side,
     wire.Conflict: types.Conflict,

@@ -1,0 +1,123 @@
+"""What the name of a variable says about its value, and what a value says about itself. Pure."""
+
+import enum
+import itertools
+import math
+import re
+from collections import Counter
+
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# A word that makes a name a secret's, wherever it stands in the name.
+_SECRET = _words("""apikey authkey authtoken bearer cred creds credential credentials kennwort mypassword passcode passphrase passwd
+    password passwords passwort pat pin preshared presharedkey privatekey psk pw pwd secret secretkey secrets token
+    tokens totp webhooksecret passwordhash otp accesskey accesstoken clientsecret seed""")
+_WEAK = frozenset(("pin", "pat", "cred", "pw", "seed", "otp", "totp"))  # only as the last word
+_PAIRS = _words("""access account admin api app auth client consumer db deploy encryption license master personal private secret
+    service session shared signing ssh storage subscription user webhook wg wireguard""")  # before `key`
+# A last word with which the name is about a secret, and the value is not one.
+_ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars class cmd command count dir directory duration
+    enabled endpoint entry env error exec exp expires expiration expiry field file filename files fingerprint form format
+    generator header help helper hint host icon id ids info input interval label language length level lifetime limit
+    link location lookup manager max message method min mode model name names number oauth only option page path paths
+    pattern placeholder plugin policy port prefix prompt provider reader ref regex required reset retries role rotation
+    rule rules salt screen script selector server service size socket source status store strength style suffix text
+    timeout title tool tooltip ttl type uri url usage use user username uuid validation validator var variable version
+    view visibility visible wait warning window hash digest checksum algorithm hashes iterations mapping map""")
+_PREFIXES = _words("no not has is use show hide forgot reset confirm enter your change min max without ask")
+_PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
+
+_PLACEHOLDER = re.compile(
+    r"""(?ix) ^(?: (?:x|\*|\.|-|_|•|0|\?){3,} | .*(?:change[-_ ]?me|replace[-_ ]?me|your[-_ ]|example|dummy|sample
+    |placeholder|redacted|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
+    | <.*> | \[.*\] | (?:my|the|a|some)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
+    |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
+    |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|pinentry|keyring|gnome-keyring|libsecret
+    |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,2} )$""",
+)
+# A value that says where the secret is and not what it is.
+_REFERENCE = re.compile(
+    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*$ | !| `|\{\{|<\(| \#\{
+    | (?:op|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
+    | ENC\[ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
+    |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
+    lookup\( | https?://[^@]*$ )""",
+)
+_CALL = re.compile(r"[A-Za-z_][\w.:>-]*[(\[].*|[a-z_]\w*(?:\.\w+)+|self\.\w+|process\.env\.\w+|os\.\w+.*|config\.\w+.*")
+_HASH_OF_PASSWORD = re.compile(r"^\$(?:[156y]|2[aby]|7|argon2\w*|scrypt|gy|pbkdf2[\w-]*)\$|^\{(?:SSHA|SHA|CRYPT)")
+_UUID = re.compile(r"(?i)^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+
+
+class Kind(enum.Enum):
+    """What a variable is."""
+
+    secret = "secret"  # noqa: S105 - the word
+    config = "config"
+    undecided = "undecided"
+
+
+def words(name: str) -> list[str]:
+    """The words of a name, in lower case: `clientSecret`, `client-secret` and `CLIENT_SECRET` have the same."""
+    return [word.lower() for word in _WORD.findall(name)]
+
+
+def names_secret(name: str) -> bool:
+    """Whether a variable of this name would hold a secret."""
+    found = words(name)
+    if not found or found[-1] in _ABOUT or found[0] in _PREFIXES:
+        return False
+    if found[-1] == "tokens" and set(found) & _PROGRAMMING:
+        return False
+    if any(word in _SECRET and (word not in _WEAK or word == found[-1]) for word in found):
+        return True
+    if found[-1] in ("pass", "auth") and (len(found) > 1 or found[-1] == "pass"):
+        return True
+    return any(word == "key" and before in _PAIRS for before, word in itertools.pairwise(found)) and (
+        found[-1] in ("key", "data", "base64", "b64") or found[-2:-1] == ["key"]
+    )
+
+
+def names_key(name: str) -> bool:
+    """Whether a variable of this name might hold a key, if its value looks like one."""
+    found = words(name)
+    return bool(found) and found[-1] in ("key", "auth", "api", "hash", "salt", "seed", "sid", "dsn", "code", "pass")
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value says where the secret is, or is a placeholder, and no secret itself."""
+    text = value.strip()
+    return bool(
+        not text
+        or _PLACEHOLDER.match(text)
+        or _REFERENCE.match(text)
+        or _HASH_OF_PASSWORD.match(text)
+        or len(set(text)) <= 2
+    )
+
+
+def is_call(value: str) -> bool:
+    """Whether a value that stands without quotes is a piece of a program."""
+    return bool(_CALL.fullmatch(value))
+
+
+def is_uuid(value: str) -> bool:
+    """Whether a value is a UUID (RFC 9562)."""
+    return bool(_UUID.match(value))
+
+
+def entropy(value: str) -> float:
+    """Shannon's entropy of the characters, in bits for each."""
+    return -sum(count / len(value) * math.log2(count / len(value)) for count in Counter(value).values())
+
+
+def looks_random(value: str, *, least: int = 16) -> bool:
+    """Whether a value looks like made by a machine: long, of letters and digits, and without order."""
+    if len(value) < least or not re.fullmatch(r"[A-Za-z0-9+/=_.~-]+", value) or is_reference(value):
+        return False
+    kinds = sum(bool(re.search(pattern, value)) for pattern in (r"[a-z]", r"[A-Z]", r"\d"))
+    return kinds >= 2 and entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F]+", value) else 3.4)

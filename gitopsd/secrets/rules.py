@@ -1,0 +1,412 @@
+"""Our own rules, for what scanners were seen to miss. Pure: the same content gives the same findings.
+
+They look at the forms that dotfiles take: a literal after a name that is a secret's, in a template too, once its actions
+are taken out; what programs keep passwords in (netrc, npmrc, pgpass, WireGuard, kubeconfig, Docker); private keys; URLs
+with a password; data of chezmoi; what `.sops.yaml` says is encrypted, and is not.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from gitopsd.secrets import keys
+
+_BINARY_LOOK = 8192  # bytes
+_LONG_LINE = 20_000  # characters; a longer one is data and not a configuration
+
+_ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_IN_ACTION = re.compile(r"""\$?(?P<key>[A-Za-z_][\w.-]*)\s*:?=\s*(?P<quote>["`'])(?P<value>[^"`'\n]{4,})(?P=quote)""")
+_DEFAULT = re.compile(
+    r"""\.(?P<key>\w+)\s*\|\s*default\s+"(?P<value>[^"\n]+)"|default\s+"(?P<value2>[^"\n]+)"\s+\.(?P<key2>\w+)"""
+)
+
+_PAIR = re.compile(
+    r"""(?P<key>["']?(?:--?|[\w@/:.-]*/:)?[A-Za-z_][\w.-]*["']?(?:\[["'][\w.-]+["']\])?)
+        (?P<sep>\s*(?:=>|:=|\?=|\+=|==?|:)\s*|(?<=[\w-])\s+(?=["']))
+        (?P<type>!\w+\s+)?
+        (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'#;,&|<>)}\]][^\s"';,&|<>)}\]]*))""",
+    re.VERBOSE,
+)
+_ENTRY = re.compile(
+    r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
+)
+_OPTION = re.compile(r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)[=\s]+["']?(?P<value>[^\s"']+)""")
+_URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s:@/\"'<>]*):(?P<value>[^\s@/\"'<>]+)@[\w\[{$.-]")
+_HEADER = re.compile(
+    r"(?i)\b(?:authorization|proxy-authorization)\b[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+(?P<value>[\w+/=.~-]{8,})"
+)
+_API_HEADER = re.compile(r"(?i)\bx-[\w-]*(?:key|token|secret|auth)\s*:\s*(?P<value>[^\s\"']{8,})")
+_CURL = re.compile(
+    r"""(?:\bcurl\b|\bwget\b|\bhttp\b)[^\n|;]*?\s(?:-u|--user)[=\s]*["']?(?P<user>[^\s:"']+):(?P<value>[^\s"']+)"""
+)
+_SSHPASS = re.compile(
+    r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
+)
+_NETRC = re.compile(
+    r"(?:\bmachine\s+\S+\s+(?:login\s+\S+\s+)?|\blogin\s+\S+\s+|^\s*)password\s+(?P<value>\S+)", re.MULTILINE
+)
+_PGPASS = re.compile(
+    r"^(?!#)(?:[^:\n\\]|\\.)+:(?:\d+|\*):(?:[^:\n\\]|\\.)+:(?:[^:\n\\]|\\.)+:(?P<value>.+)$", re.MULTILINE
+)
+_WIFI = re.compile(r"^\s*(?:psk|wep_key0|password)\s*=\s*(?P<value>.+)$", re.MULTILINE)
+_XML = re.compile(
+    r"<(?P<key>[\w:.-]+)[^>]*>(?P<value>[^<>\n]{4,})</(?P=key)>|(?:name|key)=\"(?P<key2>[\w.-]+)\"\s+value=\"(?P<value2>[^\"\n]+)\""
+)
+_PEM = re.compile(
+    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----\s*(?P<value>[A-Za-z0-9+/=:,.\s\\-]{40,})"
+)
+_TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (rule, re.compile(pattern))
+    for rule, pattern in (
+        ("age-secret-key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+        ("putty-private-key", r"PuTTY-User-Key-File-\d: \S+"),
+        ("github-token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{60,})"),
+        ("gitlab-token", r"\bgl(?:pat|dt|rt|cbt|ptt|ft|soat)-[\w-]{20,}"),
+        (
+            "slack-token",
+            r"\bxox[abeoprs]-[\w-]{10,}|\bxapp-\d-[\w-]{10,}|https://hooks\.slack\.com/services/[\w/]{20,}",
+        ),
+        ("discord-webhook", r"https://(?:\w+\.)?discord(?:app)?\.com/api/webhooks/\d+/[\w-]{20,}"),
+        ("aws-access-key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
+        ("google-api-key", r"\bAIza[\w-]{35}"),
+        ("google-oauth", r"\bGOCSPX-[\w-]{28}|\bya29\.[\w-]{30,}"),
+        ("stripe-key", r"\b[rs]k_(?:live|test)_\w{16,}"),
+        ("openai-key", r"\bsk-(?:proj-|svcacct-|ant-\w+-)?[A-Za-z0-9_-]{32,}"),
+        ("npm-token", r"\bnpm_[A-Za-z0-9]{36}"),
+        ("pypi-token", r"\bpypi-[\w-]{50,}"),
+        ("docker-token", r"\bdckr_(?:pat|oat)_[\w-]{20,}"),
+        ("huggingface-token", r"\bhf_[A-Za-z]{30,}"),
+        ("digitalocean-token", r"\bdo[opr]_v1_[0-9a-f]{64}"),
+        ("telegram-token", r"\b\d{8,10}:AA[\w-]{32,}"),
+        ("sendgrid-token", r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
+        ("tailscale-key", r"\btskey-[a-z]+-\w{8,}-?\w*"),
+        ("vault-token", r"\bhv[sbr]\.[\w-]{24,}"),
+        ("jwt", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{16,}"),
+    )
+)
+_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/]{20,}={0,2}(?![\w+/=-])")
+_RANDOM = re.compile(r"(?<![\w+/=.~-])[A-Za-z0-9+/_=-]{20,}(?![\w+/=.~-])")
+
+_LOCK_FILE = re.compile(
+    r"(?i)(?:^|/)(?:[\w.-]*[._-]lock(?:\.json|file|\.hcl|\.ya?ml)?|package-lock\.json|npm-shrinkwrap\.json|go\.sum"
+    r"|pnpm-lock\.yaml|lazy-lock\.json|[\w.-]+\.lock|dot_?[\w-]*lock\.json)(?:\.tmpl)?$"
+)
+_KEYSTORE = re.compile(r"(?i)\.(?:p12|pfx|jks|keystore|kdbx|ppk|kwl|keyring)$")
+_KEYSTORE_MAGIC = (b"\x03\xd9\xa2\x9a", b"\xfe\xed\xfe\xed", b"KWALLET\n", b"GnomeKeyring\n")
+_PUBLIC = re.compile(r"^(?:ssh-(?:rsa|ed25519)|ecdsa-|sk-|-----BEGIN (?:PUBLIC KEY|CERTIFICATE))")
+_SOPS = re.compile(rb"(?m)^\s*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
+_ENCRYPTED = re.compile(
+    rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
+)
+_CHEZMOI_DATA = re.compile(r"(?:^|/)\.chezmoidata(?:\.[a-z]+$|/)|(?:^|/)\.?chezmoi\.(?:toml|ya?ml|jsonc?)(?:\.tmpl)?$")
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in a file that looks like a secret.
+
+    Args:
+        rule: what found it.
+        line: from 1; 0 if it is about the file as a whole.
+        value: the secret; what stands for the file if it is about that.
+
+    """
+
+    rule: str
+    line: int
+    value: str
+
+    def __repr__(self) -> str:  # the value must not get into a log by way of a message
+        return f"Hit(rule={self.rule!r}, line={self.line})"
+
+
+def scan(
+    path: str,
+    content: bytes,
+    *,
+    strict: bool = False,
+    is_secret: Callable[[str], bool] = lambda _: False,
+    must_be_encrypted: Sequence[re.Pattern[str]] = (),
+) -> tuple[Hit, ...]:
+    """Look for secrets in one file.
+
+    Args:
+        path: in the repository.
+        content: what it holds.
+        strict: report whatever looks random too, since no scanner looks after us.
+        is_secret: whether the person has decided that a variable of chezmoi's data is a secret.
+        must_be_encrypted: what `.sops.yaml` says is encrypted.
+
+    """
+    if _ENCRYPTED.match(content):
+        return ()
+    plain = not _SOPS.search(content)
+    hits = []
+    if plain and any(pattern.search(path) for pattern in must_be_encrypted):
+        hits.append(Hit(rule="not-encrypted", line=0, value=content.decode(errors="replace")))
+    if _KEYSTORE.search(path) or content.startswith(_KEYSTORE_MAGIC):
+        hits.append(Hit(rule="key-store", line=0, value=content.decode(errors="replace")))
+    if b"\0" in content[:_BINARY_LOOK]:
+        return tuple(hits)
+    text = content.decode(errors="replace")
+    found = _Findings(text)
+    _scan_text(path, text, found, is_secret)
+    for start, decoded in _decoded(text):
+        inner = _Findings(decoded)
+        _scan_text(path, decoded, inner, is_secret)
+        for hit in inner.hits:
+            found.add(hit.rule, start, hit.value)
+    if strict and not is_lock_file(path):
+        for match in _RANDOM.finditer(text):
+            if keys.looks_random(match.group(), least=20) and not keys.is_uuid(match.group()):
+                found.add("looks-random", match.start(), match.group())
+    return (*hits, *found.hits)
+
+
+def is_lock_file(path: str) -> bool:
+    """Whether a file is one that a package manager fills with hashes."""
+    return bool(_LOCK_FILE.search(path))
+
+
+def is_false(path: str, rule: str, value: str, line: str) -> bool:
+    """Whether what a scanner reports is none, by what we know of dotfiles.
+
+    Args:
+        path: in the repository.
+        rule: the scanner's.
+        value: what it took for a secret.
+        line: the line that it is in.
+
+    """
+    guess = rule.startswith("generic") or "entropy" in rule
+    if guess and is_lock_file(path):
+        return True
+    if "ENC[" in line and re.search(rf"ENC\[[^\]]*{re.escape(value[:40])}", line):
+        return True
+    if _PUBLIC.match(value):
+        return True
+    if not guess:
+        return bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
+    if keys.is_reference(value):
+        return True
+    at = line.find(value)
+    before = line[:at] if at >= 0 else ""
+    if before.count("{{") > before.count("}}") and not re.search(r":?=\s*[\"`]?$", before):
+        return True  # an argument of a template's function says where the secret is
+    if re.search(r"(?:op|vault|bw|pass|secret)://\S*$", before):
+        return True
+    name = _PAIR.search(line)
+    return bool(name and keys.words(name["key"])[-1:] in (["hash"], ["digest"], ["checksum"], ["rev"], ["commit"]))
+
+
+def encryption_rules(sops_yaml: bytes) -> tuple[re.Pattern[str], ...]:
+    """The `path_regex` of each creation rule in a `.sops.yaml`; what is not understood is left out.
+
+    See sops's README, "Using .sops.yaml conf to select KMS, PGP and age for new files".
+    """
+    found = []
+    for match in re.finditer(
+        r"(?m)^\s*(?:-\s+)?[\"']?path_regex[\"']?\s*:\s*(?P<value>.+?)\s*$", sops_yaml.decode(errors="replace")
+    ):
+        value = match["value"]
+        if value[0] == value[-1:] == '"':
+            value = value[1:-1].replace("\\\\", "\\")
+        elif value[0] == value[-1:] == "'":
+            value = value[1:-1].replace("''", "'")
+        else:
+            value = re.sub(r"\s+#.*$", "", value)
+        try:
+            found.append(re.compile(value))
+        except re.error:
+            continue
+    return tuple(found)
+
+
+def without_actions(text: str) -> str:
+    """A template with its actions taken out and its lines kept."""
+    return _ACTION.sub(lambda action: "\n" * action.group().count("\n"), text)
+
+
+class _Findings:
+    """Collects hits by place, each value of a line once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._seen: set[tuple[int, str]] = set()
+        self.hits: list[Hit] = []
+
+    def add(self, rule: str, at: int, value: str) -> None:
+        self.add_line(rule, self._text.count("\n", 0, at) + 1, value)
+
+    def add_line(self, rule: str, line: int, value: str) -> None:
+        value = value.strip()
+        if any(number == line and (value in known or known in value) for number, known in self._seen):
+            return
+        self._seen.add((line, value))
+        self.hits.append(Hit(rule=rule, line=line, value=value))
+
+
+def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str], bool]) -> None:
+    name = path.rpartition("/")[2].lower()
+    for rule, pattern in _TOKENS:
+        for match in pattern.finditer(text):
+            if not keys.is_reference(match.group()) and "example" not in match.group().lower():
+                found.add(rule, match.start(), match.group())
+    for match in _PEM.finditer(text):
+        found.add("private-key", match.start(), match["value"])
+    bare = without_actions(text)
+    for rule, pattern in (
+        ("password-in-url", _URL),
+        ("authorization-header", _HEADER),
+        ("api-key-header", _API_HEADER),
+        ("password-in-command", _CURL),
+        ("password-in-command", _SSHPASS),
+    ):
+        for match in pattern.finditer(bare):
+            value = match["value"] or match["value2"]
+            if not keys.is_reference(value):
+                found.add_line(rule, bare.count("\n", 0, match.start()) + 1, value)
+    if "netrc" in name or "authinfo" in name or re.search(r"\bmachine\s+\S+\s+login\b", bare):
+        _by_pattern("netrc-password", _NETRC, bare, found)
+    if "pgpass" in name:
+        _by_pattern("pgpass-password", _PGPASS, bare, found)
+    if name.endswith((".nmconnection", ".nmconnection.tmpl")) or "wpa_supplicant" in name or "iwd" in path:
+        _by_pattern("wifi-password", _WIFI, bare, found)
+    _scan_actions(text, found)
+    data = bool(_CHEZMOI_DATA.search(path))
+    secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
+    in_data = False
+    for number, line in enumerate(bare.splitlines(), 1):
+        if len(line) > _LONG_LINE:
+            continue
+        for rule, value in _pairs(line):
+            found.add_line(rule, number, value)
+        if data and (entry := _ENTRY.search(line.strip())):
+            key, value = entry["key"], entry["value"].strip()
+            if (
+                (is_secret(key) or keys.names_secret(key) or names_api(key))
+                and not keys.is_reference(value)
+                and len(value) > 3
+            ):
+                found.add_line("secret-in-chezmoidata", number, value)
+        if secret_manifest:
+            if re.match(r"(?:data|stringData):", line):
+                in_data = True
+            elif in_data and re.match(r"\S", line):
+                in_data = False
+            elif in_data and (entry := _ENTRY.search(line.strip())) and not keys.is_reference(entry["value"]):
+                found.add_line("kubernetes-secret", number, entry["value"])
+
+
+def names_api(name: str) -> bool:
+    """Whether a variable of chezmoi's data would hold a key of some service."""
+    return keys.words(name)[-1:] in (["api"], ["apikey"], ["key"], ["pass"], ["auth"]) and len(keys.words(name)) > 1
+
+
+def _by_pattern(rule: str, pattern: re.Pattern[str], text: str, found: _Findings) -> None:
+    for match in pattern.finditer(text):
+        if not keys.is_reference(match["value"]):
+            found.add_line(rule, text.count("\n", 0, match.start("value")) + 1, match["value"])
+
+
+def _scan_actions(text: str, found: _Findings) -> None:
+    """Literals that a template assigns or falls back to."""
+    for action in _ACTION.finditer(text):
+        for match in _IN_ACTION.finditer(action.group()):
+            if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
+                found.add("literal-in-template", action.start() + match.start("value"), match["value"])
+        for match in _DEFAULT.finditer(action.group()):
+            key, value = match["key"] or match["key2"], match["value"] or match["value2"]
+            if keys.names_secret(key) and _is_secret(key, value, quoted=True):
+                found.add("literal-in-template", action.start() + match.start(), value)
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    """What stands after a secret's name in one line."""
+    at = 0
+    while match := _PAIR.search(line, at):
+        # From behind the name on: in `a = b = "c"` the second name counts as well.
+        at = match.end("key")
+        key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
+        quoted = match["bare"] is None
+        value = match["double"] or match["single"] or match["bare"] or ""
+        if not quoted:
+            value = _whole(line, match, value)
+        if key.lstrip("/:").split(":")[-1] in ("_auth", "_authToken", "_password") and not keys.is_reference(value):
+            yield "npm-credentials", value
+        elif key == "auth" and _is_user_and_password(value):
+            yield "docker-auth", value
+        elif keys.names_secret(key) and _is_secret(key, value, quoted=quoted):
+            yield "literal-after-secret-key", value
+        elif keys.names_key(key) and keys.looks_random(value, least=20) and not keys.is_uuid(value):
+            yield "random-after-key", value
+    for match in _OPTION.finditer(line):
+        if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
+            yield "password-in-command", match["value"]
+    for match in _XML.finditer(line):
+        key, value = match["key"] or match["key2"], match["value"] or match["value2"]
+        if keys.names_secret(key) and _is_secret(key, value, quoted=True):
+            yield "literal-after-secret-key", value
+
+
+def _whole(line: str, match: re.Match[str], value: str) -> str:
+    """A value without quotes goes to the end of the line, or to a comment; in a program it ends at a blank."""
+    rest = line[match.start("bare") :]
+    text = re.split(r"\s+[#;]", rest, maxsplit=1)[0].strip()
+    return value if re.search(r"\s", text) is None or re.match(r"\S+\s+(?:&&|\|\||\||[A-Z_]+=|-)", text) else text
+
+
+def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
+    """Whether what stands after a secret's name is a secret."""
+    value = value.strip().rstrip(",;")
+    if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value):
+        return False
+    named = keys.words(key)
+    if not quoted and keys.is_call(value):
+        return False
+    if re.search(r"\s", value):
+        # A passphrase, or a sentence about one.
+        if not quoted or not {"passphrase", "psk", "password"} & set(named):
+            return False
+        return not re.search(r"(?i)pass|enter|your|please|\?$|:$|%s|\bthe\b", value)
+    if set(keys.words(value)) <= set(named) | {
+        "password",
+        "passwort",
+        "token",
+        "secret",
+        "key",
+        "confirm",
+        "new",
+        "old",
+    }:
+        return False
+    if re.fullmatch(r"[0-9A-Fa-f]{8,40}", value) and "signing" in named:
+        return False  # the id of a public key
+    if re.fullmatch(r"(?:0x)?\d+(?:\.\d+)?(?:ms|s|m|h|d)?", value) and len(value) < 8:
+        return False
+    if not quoted and re.fullmatch(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*", value):
+        return {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named) != set() and len(value) >= 8
+    # The name of an environment variable, or of something: words, and nothing that was made up.
+    return not re.fullmatch(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z]+(?:[-_./][a-z]+)+", value)
+
+
+def _is_user_and_password(value: str) -> bool:
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return False
+    return bool(re.fullmatch(r"[\w.@+-]+:\S{4,}", decoded))
+
+
+def _decoded(text: str) -> Iterator[tuple[int, str]]:
+    """What stands in base64, where it is text."""
+    for match in _BASE64.finditer(text):
+        raw = match.group()
+        try:
+            decoded = base64.b64decode(raw + "=" * (-len(raw) % 4), validate=True).decode()
+        except (binascii.Error, ValueError):
+            continue
+        if decoded.isprintable() or re.fullmatch(r"[\x20-\x7e\n\t]+", decoded):
+            yield match.start(), decoded
