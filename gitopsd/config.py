@@ -105,6 +105,7 @@ class ProbeConfig(Section, frozen=True, kw_only=True):
         http: a URL that answers with a status below 400.
         command: a program with its arguments that ends with status 0; it runs as root, in `/`, with a small environment.
         timeout: how long one try may take.
+        boot: it is asked at every boot too, before the boot counts as good.
 
     """
 
@@ -112,6 +113,7 @@ class ProbeConfig(Section, frozen=True, kw_only=True):
     http: str = ""
     command: tuple[str, ...] = ()
     timeout: Seconds = 5.0
+    boot: bool = False
 
 
 class VerifyConfig(Section, frozen=True, kw_only=True):
@@ -136,6 +138,31 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
     reachability: bool = True
     reach_within: Seconds = 60.0
     on_validation_failure: typing.Literal["rollback", "keep"] = "rollback"
+
+
+class BootConfig(Section, frozen=True, kw_only=True):
+    """`[boot]`: what a boot must prove, and what follows if it does not.
+
+    A boot is good once the units in `verify.validate_units` are active and stay so, and the probes with `boot = true`
+    pass.
+
+    Args:
+        max_attempts: how many bad boots of a generation make it fall back to the golden one.
+        auto_pin: a generation that has booted well becomes golden.
+        on_boot_failure: after a bad boot, `reboot` (into the next attempt, or into golden), or `stay`.
+        trial_only: only a generation that has never booted well is rebooted or fallen back from. One that has, and now
+            boots badly, points at the world around it, such as a network that is down: it is reported and left alone.
+        deadline: how long the units and probes may take, from the moment that verify starts.
+        soak: how long the units must stay active.
+
+    """
+
+    max_attempts: int = 2
+    auto_pin: bool = True
+    on_boot_failure: typing.Literal["reboot", "stay"] = "reboot"
+    trial_only: bool = True
+    deadline: Seconds = 300.0
+    soak: Seconds = 10.0
 
 
 class RetrySection(Section, frozen=True, kw_only=True):
@@ -207,6 +234,7 @@ class Config(Section, frozen=True, kw_only=True):
     config: SystemConfig | None = None
     switch: SwitchConfig = SwitchConfig()
     verify: VerifyConfig = VerifyConfig()
+    boot: BootConfig = BootConfig()
     retry: RetryConfig = RetryConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
     control: ControlConfig = ControlConfig()
@@ -216,7 +244,6 @@ class Config(Section, frozen=True, kw_only=True):
 # Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
 # promise that is not kept.
 PLANNED: dict[str, str] = {
-    "boot": "boot assessment and the golden generation",
     "notify": "notifications",
     "metrics": "metrics",
     "reboot": "reboot policy",
@@ -425,6 +452,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             faults.append(Fault(path=f"{path}.tcp", found=repr(probe.tcp), expected='"host:port"'))
         if probe.http and not re.match(r"https?://\S+$", probe.http):
             faults.append(Fault(path=f"{path}.http", found=repr(probe.http), expected="a URL of http or https"))
+    if config.boot.max_attempts == 0:
+        faults.append(Fault(path="boot.max_attempts", found="0", expected="1 or more"))
     faults.extend(
         Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
         for field in msgspec.structs.fields(RetryConfig)

@@ -12,6 +12,7 @@ from gitopsd.config import ProbeConfig
 from gitopsd.types import (
     Adopted,
     Beginning,
+    BootFacts,
     Candidate,
     Conflicts,
     Cycle,
@@ -256,6 +257,46 @@ class Activator(Protocol):
 
     async def restore_profile(self, generation: int) -> None:
         """Point the system profile at an existing generation. Repeatable."""
+
+
+class Golden(Protocol):
+    """The golden generation, the last one that has proved itself; and the assessment of boots that makes it so."""
+
+    def pinned(self) -> StorePath | None:
+        """The golden generation; None if there is none. A link is read; never waits."""
+
+    def facts(self) -> BootFacts:
+        """The assessment of this boot, without its `stage`. A few small files are read; never waits."""
+
+    async def pin(self, toplevel: StorePath) -> None:
+        """Make it golden: a GC root, and a boot entry once the boot loader is installed again. Repeatable.
+
+        Raises:
+            Failed: it is no whole NixOS system, or the link cannot be written; golden is what it was.
+
+        """
+
+    async def unpin(self) -> None:
+        """Have no golden generation. Nothing is deleted; there is no rollback at boot any more. Repeatable."""
+
+    async def make_default(self, reason: str, tag: str) -> StorePath:
+        """Make golden the system profile and the boot default; what runs stays as it is. Repeatable.
+
+        Args:
+            reason: for the journal.
+            tag: names this one activation across crashes of the daemon.
+
+        Returns:
+            The golden generation.
+
+        Raises:
+            Failed: there is none, it is not whole, or the boot loader was not installed; the message says which.
+            Transient: somebody else's switch is running.
+
+        """
+
+    async def forgive(self) -> int:
+        """Forget the bad boots of all generations, and the last rollback; returns how many bad boots there were."""
 
 
 class Units(Protocol):

@@ -614,6 +614,57 @@ class SystemFacts(Value, frozen=True, kw_only=True):
     drift: bool = False
 
 
+class BootRollback(Value, frozen=True, kw_only=True):
+    """The last rollback at boot.
+
+    Args:
+        left: the generation that booted badly.
+        to: the golden one, which was made the boot default.
+        reason: why.
+        at: seconds since the epoch.
+        how: how far it got: `begun`, `rebooting`, `landed` (golden booted well), `failed` (golden is not the boot
+            default), `golden-failed` (golden booted badly too).
+
+    """
+
+    left: StorePath
+    to: StorePath
+    reason: str
+    at: float
+    how: str
+
+
+class BootFacts(Value, frozen=True, kw_only=True):
+    """The assessment of this boot, and the golden generation.
+
+    Args:
+        toplevel: what was booted.
+        verdict: `good`, `bad`, `pending` until it is known, or `unknown`: there is no record of this boot.
+        reason: why it is bad.
+        failures: how many boots of this generation were bad since the last good one.
+        max_attempts: how many of them make it fall back to golden.
+        on_trial: this generation has never booted well.
+        golden: the golden generation.
+        golden_generation: its number in the system profile; 0 if it is not in there any more.
+        rollback: the last rollback at boot.
+        troubles: what is wrong with the record or with golden, one sentence each.
+        stage: the unit of the assessment that runs now; empty if none does.
+
+    """
+
+    toplevel: StorePath | None = None
+    verdict: str = "unknown"
+    reason: str = ""
+    failures: int = 0
+    max_attempts: int = 2
+    on_trial: bool = False
+    golden: StorePath | None = None
+    golden_generation: int = 0
+    rollback: BootRollback | None = None
+    troubles: tuple[str, ...] = ()
+    stage: str = ""
+
+
 class Snapshot(Value, frozen=True, kw_only=True):
     """Everything that status shows, at one moment.
 
@@ -637,6 +688,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         config_path: the configuration file in force.
         config_error: why the newest configuration file was refused; empty if it was not.
         left_out: what of the configuration in force cannot be used on this host.
+        boot: the assessment of this boot.
 
     """
 
@@ -659,6 +711,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     config_path: str = ""
     config_error: str = ""
     left_out: tuple[str, ...] = ()
+    boot: BootFacts = BootFacts()
 
 
 class Update(Value, frozen=True, kw_only=True):

@@ -266,6 +266,34 @@ class System:
 
 
 @dataclass(kw_only=True)
+class BootRollback:
+    """See `types.BootRollback`."""
+
+    left: str
+    to: str
+    reason: str
+    at: float
+    how: str
+
+
+@dataclass(kw_only=True)
+class Boot:
+    """See `types.BootFacts`."""
+
+    toplevel: str | None
+    verdict: str
+    reason: str
+    failures: int
+    max_attempts: int
+    on_trial: bool
+    golden: str | None
+    golden_generation: int
+    rollback: BootRollback | None
+    troubles: list[str]
+    stage: str
+
+
+@dataclass(kw_only=True)
 class Status:
     """See `types.Snapshot`."""
 
@@ -288,6 +316,7 @@ class Status:
     config_path: str
     config_error: str
     left_out: list[str]
+    boot: Boot
 
 
 @dataclass(kw_only=True)

@@ -23,6 +23,7 @@ from gitopsd.steps.rollback import rollback
 from gitopsd.steps.switch import switch
 from gitopsd.steps.verify import verify
 from gitopsd.tools.activation import Activation
+from gitopsd.tools.golden import GoldenGeneration
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix
 from gitopsd.tools.probe import Probes
@@ -30,6 +31,7 @@ from gitopsd.tools.process import Processes
 from gitopsd.tools.systemd import Systemd
 
 ROOTS = "roots"  # below the state directory: links that keep builds from the garbage collector
+BOOT = "boot"  # below it as well: the record of boots, see `gitopsd.boot`
 _SLACK = 120.0  # seconds beside the limits that a step's parts have themselves
 
 
@@ -81,11 +83,13 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     source = mirror if config.config is not None else None
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
     units, clock = around.systemd, around.clock
+    golden = GoldenGeneration(activator, clock, around.state_dir / BOOT, max_attempts=config.boot.max_attempts)
     through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
     limits = config.timeouts
     proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
     steps = StepSet(
         activator=activator,
+        golden=golden,
         users=tuple(person.user for person in people),
         choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
         steps={

@@ -28,7 +28,7 @@ from gitopsd.policy import (
     sum_up,
     takes_the_machine_down,
 )
-from gitopsd.ports import Activator, Choices, Clock, Store, Successor
+from gitopsd.ports import Activator, Choices, Clock, Golden, Store, Successor
 from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
@@ -61,6 +61,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         limits: how long each may take, in seconds.
         retry: of the states whose transient failures are tried again; never switch, verify or rollback.
         activator: tells what runs, for status; frees the activation's unit at a cycle's end.
+        golden: tells how the boot is assessed, for status.
         users: the people whose dotfiles are kept in step here.
         choices: what each of them may decide.
 
@@ -70,6 +71,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     limits: Mapping[State, float]
     retry: Mapping[State, RetrySection]
     activator: Activator
+    golden: Golden
     users: tuple[str, ...]
     choices: Mapping[str, Choices] = {}
 
@@ -108,7 +110,10 @@ class Loop:
         """See `ports.Supervisor`. What runs is read anew: a person may have switched by hand."""
         system = self._steps.activator.facts()
         drift = is_drift(system, self._board.snapshot.deployed)
-        return msgspec.structs.replace(self._board.snapshot, system=msgspec.structs.replace(system, drift=drift))
+        boot = msgspec.structs.replace(self._steps.golden.facts(), stage=self._board.snapshot.boot.stage)
+        return msgspec.structs.replace(
+            self._board.snapshot, system=msgspec.structs.replace(system, drift=drift), boot=boot
+        )
 
     async def changes(self) -> AsyncIterator[Snapshot]:
         """See `ports.Supervisor`."""

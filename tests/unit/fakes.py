@@ -7,8 +7,10 @@ from typing import TypeVar
 import msgspec
 
 from gitopsd.config import ProbeConfig
+from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.types import (
+    BootFacts,
     Cycle,
     CycleKind,
     Facts,
@@ -230,6 +232,40 @@ class FakeActivator:
     async def restore_profile(self, generation: int) -> None:
         self.order.append(f"restore {generation}")
         self.generation = generation
+
+
+class FakeGolden:
+    """A golden generation, and an assessment that a test sets."""
+
+    def __init__(self, activator: FakeActivator, golden: StorePath | None = None) -> None:
+        self.activator = activator
+        self.golden = golden
+        self.assessment = BootFacts()
+        self.made_default: list[str] = []
+
+    def pinned(self) -> StorePath | None:
+        return self.golden
+
+    def facts(self) -> BootFacts:
+        return msgspec.structs.replace(self.assessment, golden=self.golden)
+
+    async def pin(self, toplevel: StorePath) -> None:
+        self.golden = toplevel
+
+    async def unpin(self) -> None:
+        self.golden = None
+
+    async def make_default(self, reason: str, tag: str) -> StorePath:
+        if self.golden is None:
+            raise Failed("there is no golden generation")
+        self.made_default.append(reason)
+        await self.activator.set_profile(self.golden)
+        await self.activator.activate(self.golden, "boot", tag)
+        return self.golden
+
+    async def forgive(self) -> int:
+        count, self.assessment = self.assessment.failures, BootFacts()
+        return count
 
 
 class FakeUnits:

@@ -37,6 +37,8 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Deployed: types.Deployed,
     wire.Attempt: types.Attempt,
     wire.System: types.SystemFacts,
+    wire.BootRollback: types.BootRollback,
+    wire.Boot: types.BootFacts,
     wire.Status: types.Snapshot,
     wire.Update: types.Update,
 }

@@ -11,6 +11,7 @@ from unit.fakes import (
     FakeBuilder,
     FakeClock,
     FakeDotfiles,
+    FakeGolden,
     FakeProber,
     FakeSource,
     FakeSuccessor,
@@ -74,6 +75,7 @@ class World:
         self.units = FakeUnits(self.clock)
         self.prober = FakeProber()
         self.successor = FakeSuccessor()
+        self.golden = FakeGolden(self.activator)
         self.people = [FakeDotfiles("rain")]
         self.mode = mode
         self.wanted = VerifyConfig(
@@ -116,6 +118,7 @@ class World:
             limits=dict.fromkeys(steps, self.limits),
             retry={State.fetch: RetrySection(attempts=3), State.build: RetrySection(attempts=2)},
             activator=self.activator,
+            golden=self.golden,
             users=tuple(person.user for person in self.people),
         )
 
