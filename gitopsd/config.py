@@ -67,6 +67,22 @@ class DotfilesConfig(Section, frozen=True, kw_only=True):
     merge: MergeConfig = MergeConfig()
 
 
+class SignaturesConfig(Section, frozen=True, kw_only=True):
+    """`[config.signatures]`: whose commits are deployed. Without this section, everybody's who can push.
+
+    Args:
+        ssh_allowed_signers: a file of SSH keys as in ssh-keygen(1), ALLOWED SIGNERS. The time that a key is valid for is
+            compared with the commit's own date, as git does: take a key that was lost out of the file.
+        gpg_keyring: a file of GPG public keys, as `gpg --export` writes it.
+        gpg_fingerprints: only these primary keys of the keyring; empty is all of them.
+
+    """
+
+    ssh_allowed_signers: str = ""
+    gpg_keyring: str = ""
+    gpg_fingerprints: tuple[str, ...] = ()
+
+
 class SystemConfig(Section, frozen=True, kw_only=True):
     """`[config]`: the repository that holds the NixOS configuration.
 
@@ -75,6 +91,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         branch: what is deployed.
         directory: of the flake in the repository; empty is its root.
         build_timeout: how long evaluation and build may take.
+        signatures: see below.
 
     """
 
@@ -82,6 +99,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     branch: str = "main"
     directory: str = ""
     build_timeout: Seconds = 3600.0
+    signatures: SignaturesConfig | None = None
 
 
 class SwitchConfig(Section, frozen=True, kw_only=True):
@@ -442,6 +460,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             )
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
+    if config.config is not None and config.config.signatures is not None:
+        _check_signatures(config.config.signatures, faults)
     for i, probe in enumerate(config.verify.probes):
         ways = [way for way in ("tcp", "http", "command") if getattr(probe, way)]
         path = f"verify.probes[{i}]"
@@ -458,4 +478,27 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
         for field in msgspec.structs.fields(RetryConfig)
         if getattr(config.retry, field.name).attempts == 0
+    )
+
+
+def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:
+    path = "config.signatures"
+    if not wanted.ssh_allowed_signers and not wanted.gpg_keyring:
+        faults.append(Fault(path=path, found="no signer", expected="`ssh_allowed_signers` or `gpg_keyring`, or both"))
+    faults.extend(
+        Fault(path=f"{path}.{name}", found=repr(file), expected="an absolute path")
+        for name, file in (("ssh_allowed_signers", wanted.ssh_allowed_signers), ("gpg_keyring", wanted.gpg_keyring))
+        if file and not Path(file).is_absolute()
+    )
+    if wanted.gpg_fingerprints and not wanted.gpg_keyring:
+        found = "fingerprints without a keyring"
+        faults.append(Fault(path=f"{path}.gpg_fingerprints", found=found, expected="`gpg_keyring`, which has the keys"))
+    faults.extend(
+        Fault(
+            path=f"{path}.gpg_fingerprints[{i}]",
+            found=repr(fingerprint),
+            expected="40 or 64 hexadecimal digits, as `gpg --list-keys` shows them",
+        )
+        for i, fingerprint in enumerate(wanted.gpg_fingerprints)
+        if not re.fullmatch(r"[0-9A-F]{40}(?:[0-9A-F]{24})?", fingerprint)
     )

@@ -201,6 +201,22 @@ class ConfigSource(Protocol):
         """What `mark_deployed` was told last."""
 
 
+class Signatures(Protocol):
+    """Whose commits may be deployed."""
+
+    async def check(self, revision: Revision, since: Revision | None) -> None:
+        """Check that each commit of `revision` which `since` does not have is signed by somebody who is allowed to.
+
+        Nothing of the revision is evaluated for that. Without `since`, or if the mirror has lost it, `revision` itself
+        is checked: its signature covers its whole history, though nobody signed the single steps.
+
+        Raises:
+            Rejected: one is not; the message names it.
+            Failed: it cannot be found out.
+
+        """
+
+
 class Builder(Protocol):
     """Builds an exact revision."""
 

@@ -63,6 +63,7 @@ class Outcome(enum.Enum):
     at_reboot = "at-reboot"  # mode = "boot": activates at the next reboot
     rejected = "rejected"  # the revision failed before and is not tried again
     diverged = "diverged"  # the trunk was rewound or rewritten
+    unsigned = "unsigned"  # a new commit has no good signature of an allowed signer
     build_failed = "build-failed"
     check_failed = "check-failed"
     switch_failed = "switch-failed"  # nothing was changed

@@ -24,6 +24,7 @@ _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
 MEANINGS = {
     "rejected": "this revision failed before and is not tried again; a new commit, or `gitopsctl retry`, is",
     "diverged": "the branch was rewound or rewritten; the system stays as it is until a person accepts that",
+    "unsigned": "nothing of it was evaluated; the system has not changed, and this revision is not tried again",
     "build-failed": "nothing on the system has changed; this revision is not tried again",
     "check-failed": "nothing on the system has changed; this revision is not tried again",
     "switch-failed": "nothing on the system has changed; this revision is not tried again",

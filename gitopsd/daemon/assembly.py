@@ -28,6 +28,7 @@ from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix
 from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
+from gitopsd.tools.signatures import Signatures
 from gitopsd.tools.systemd import Systemd
 
 ROOTS = "roots"  # below the state directory: links that keep builds from the garbage collector
@@ -96,7 +97,14 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.fetch: partial(fetch, people=people, source=source),
             State.capture: partial(capture, people=people),
             State.push: partial(push, people=people, host=config.host),
-            State.pull: partial(pull, people=people, source=source, activator=activator, store=around.store),
+            State.pull: partial(
+                pull,
+                people=people,
+                source=source,
+                signatures=_signatures(system, mirror_path, around),
+                activator=activator,
+                store=around.store,
+            ),
             State.build: partial(
                 build,
                 builder=nix,
@@ -148,6 +156,20 @@ def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...],
         except Failed as error:
             problems.append(error.explained())
     return tuple(people), tuple(problems)
+
+
+def _signatures(system: SystemConfig, mirror: Path, around: Surroundings) -> Signatures | None:
+    wanted = system.signatures
+    if wanted is None:
+        return None
+    return Signatures(
+        around.processes,
+        mirror,
+        home=around.state_dir / "gnupg",
+        allowed_signers=wanted.ssh_allowed_signers,
+        gpg_keyring=wanted.gpg_keyring,
+        gpg_fingerprints=wanted.gpg_fingerprints,
+    )
 
 
 def _choices(section: DotfilesConfig, host: str, around: Surroundings) -> Choices:

@@ -287,10 +287,11 @@ class Loop:
         return candidate is not None and takes_the_machine_down(await self._store.history(100), candidate)
 
     def _rejection(self, cycle: Cycle, result: StepResult) -> Rejection | None:
-        if cycle.facts.candidate is None:
+        candidate = result.facts.candidate
+        if candidate is None:
             return None
         return Rejection(
-            revision=cycle.facts.candidate,
+            revision=candidate,
             outcome=result.outcome or Outcome.failed,
             reason=result.message,
             cycle=cycle.id,

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gitopsd.errors import Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import choose
-from gitopsd.ports import Activator, ConfigSource, Dotfiles, Reporter, Store
+from gitopsd.ports import Activator, ConfigSource, Dotfiles, Reporter, Signatures, Store
+from gitopsd.steps.needs import needed
 from gitopsd.steps.people import each_person
-from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, StepResult, SyncWord, SystemFacts
+from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, Revision, StepResult, SyncWord, SystemFacts
 
 
 async def pull(
@@ -19,6 +21,7 @@ async def pull(
     source: ConfigSource | None,
     activator: Activator,
     store: Store,
+    signatures: Signatures | None = None,
 ) -> StepResult:
     """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
     facts = await each_person(cycle, people, reporter, lambda who, known: who.apply(known), SyncWord.failed)
@@ -29,12 +32,18 @@ async def pull(
     if cycle.kind is CycleKind.sync or source is None:
         return StepResult(event=Event.settled, facts=facts, message=homes, outcome=Outcome.success)
     reporter.line("Pulling latest nix-config...")
-    return await _choose(cycle, source, activator.facts(), await store.memory())
+    memory = await store.memory()
+    before = memory.deployed.revision if memory.deployed is not None else await source.marked_deployed()
+    result = await _choose(cycle, source, activator.facts(), memory, before)
+    if result.event is Event.done and signatures is not None:
+        return await _trusted(result, reporter, signatures, before)
+    return result
 
 
-async def _choose(cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory) -> StepResult:
+async def _choose(
+    cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory, before: Revision | None
+) -> StepResult:
     facts, deployed = cycle.facts, memory.deployed
-    before = deployed.revision if deployed is not None else await source.marked_deployed()
     descends = before is None or facts.head in (None, before) or await source.descends(facts.head, before)
     choice = choose(
         facts.head,
@@ -53,3 +62,20 @@ async def _choose(cycle: Cycle, source: ConfigSource, system: SystemFacts, memor
         return StepResult(event=Event.done, facts=facts, message=f"{choice.message} ({subject})")
     event = Event.settled if choice.outcome in FINE else Event.fail
     return StepResult(event=event, facts=facts, message=choice.message, outcome=choice.outcome)
+
+
+async def _trusted(
+    chosen: StepResult, reporter: Reporter, signatures: Signatures, before: Revision | None
+) -> StepResult:
+    """What was chosen, if everybody who wrote something new in it may; before anything of it is evaluated."""
+    revision = needed(chosen.facts.candidate, "a candidate")
+    try:
+        await signatures.check(revision, before)
+    except Rejected as error:
+        for line in error.explained().splitlines():
+            reporter.line(line)
+        reporter.line("Deployment aborted")
+        return StepResult(
+            event=Event.fail, facts=chosen.facts, message=error.message, outcome=Outcome.unsigned, reject=True
+        )
+    return chosen

@@ -71,6 +71,11 @@ class Git:
         self._directory = directory
         self._account = account
 
+    @property
+    def directory(self) -> str:
+        """The repository."""
+        return self._directory
+
     async def ls_remote(self, remote: str, ref: str) -> str | None:
         """The commit that a ref has on the remote; None if there is no such ref.
 

@@ -122,6 +122,10 @@ class Processes:
     def __init__(self, path: str | None = None) -> None:
         self._path = path or os.environ.get("PATH", os.defpath)
 
+    def has(self, program: str) -> bool:
+        """Whether there is such a program."""
+        return shutil.which(program, path=self._path) is not None
+
     async def run(
         self,
         argv: Sequence[str],

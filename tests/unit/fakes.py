@@ -130,6 +130,19 @@ class FakeSource:
         return self.marked
 
 
+class FakeSignatures:
+    """Trusts everything, or raises `error`; remembers the ranges that it was asked about."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.asked: list[tuple[Revision, Revision | None]] = []
+
+    async def check(self, revision: Revision, since: Revision | None) -> None:
+        self.asked.append((revision, since))
+        if self.error is not None:
+            raise self.error
+
+
 class FakeProber:
     """Says what is in `problems`, one entry a question, the last one for ever."""
 

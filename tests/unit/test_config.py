@@ -118,3 +118,19 @@ def test_any_bytes_give_a_config_or_a_config_error(raw: bytes) -> None:
         assert isinstance(parse(raw), Config)
     except ConfigError as error:
         assert error.message
+
+
+def test_a_signature_policy_names_signers_that_can_be_looked_up() -> None:
+    policy = b'[config]\nrepo_url = "x"\n[config.signatures]\n'
+    good = parse(policy + b'gpg_keyring = "/etc/k"\ngpg_fingerprints = ["' + b"A" * 40 + b'"]')
+    assert good.config is not None
+    assert good.config.signatures is not None
+    for text, said in (
+        (b"", "found no signer, expected `ssh_allowed_signers` or `gpg_keyring`, or both"),
+        (b'ssh_allowed_signers = "signers"', "found 'signers', expected an absolute path"),
+        (b'ssh_allowed_signers = "/s"\ngpg_fingerprints = ["' + b"A" * 40 + b'"]', "found fingerprints without"),
+        (b'gpg_keyring = "/k"\ngpg_fingerprints = ["DEADBEEF"]', "gpg_fingerprints[0]: found 'DEADBEEF'"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse(policy + text)
+        assert said in caught.value.message

@@ -73,6 +73,34 @@ async def test_a_build_that_fails_is_refused_and_not_tried_again(world: World) -
     assert world.builder.built == [REV_B]
 
 
+async def test_a_revision_that_is_not_trusted_is_rejected_before_anything_of_it_is_built(world: World) -> None:
+    world.signatures.error = Rejected("bbbbbbbbbbbb is not trusted: abc: it is not signed", advice="sign it")
+    summary, updates = await upgraded(world)
+    assert (summary.outcome, summary.revision) == (Outcome.unsigned, REV_B)
+    assert "it is not signed" in summary.message
+    assert "  try: sign it" in [update.line for update in updates]
+    assert world.builder.built == []
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
+    assert len(world.signatures.asked) == 1
+
+
+async def test_a_gate_that_cannot_be_asked_is_closed_and_blames_no_revision(world: World) -> None:
+    world.signatures.error = Failed("gpg is not there")
+    for _ in range(2):
+        summary, _ = await upgraded(world)
+        assert (summary.outcome, summary.message) == (Outcome.failed, "gpg is not there")
+    assert world.builder.built == []
+    world.signatures.error = None
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_signatures_are_asked_about_from_what_is_deployed_on(world: World) -> None:
+    await upgraded(world)
+    world.source.remote_head, world.builder.toplevel = REV_A, OLD
+    await upgraded(world)
+    assert world.signatures.asked == [(REV_B, None), (REV_A, REV_B)]
+
+
 async def test_a_new_revision_is_tried_after_a_rejected_one(world: World) -> None:
     world.builder.build_error = Rejected("no")
     await upgraded(world)

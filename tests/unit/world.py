@@ -13,6 +13,7 @@ from unit.fakes import (
     FakeDotfiles,
     FakeGolden,
     FakeProber,
+    FakeSignatures,
     FakeSource,
     FakeSuccessor,
     FakeUnits,
@@ -72,6 +73,7 @@ class World:
         self.activator = FakeActivator()
         self.builder = FakeBuilder()
         self.source = FakeSource()
+        self.signatures = FakeSignatures()
         self.units = FakeUnits(self.clock)
         self.prober = FakeProber()
         self.successor = FakeSuccessor()
@@ -93,7 +95,14 @@ class World:
             State.fetch: partial(fetch, people=self.people, source=self.source),
             State.capture: partial(capture, people=self.people),
             State.push: partial(push, people=self.people, host="malphas"),
-            State.pull: partial(pull, people=self.people, source=self.source, activator=self.activator, store=store),
+            State.pull: partial(
+                pull,
+                people=self.people,
+                source=self.source,
+                signatures=self.signatures,
+                activator=self.activator,
+                store=store,
+            ),
             State.build: partial(
                 build,
                 builder=self.builder,

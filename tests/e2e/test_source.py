@@ -1,0 +1,96 @@
+"""Where a configuration comes from: whose commits, which branch, and what becomes of a person's checkout."""
+
+import json
+from typing import Any
+
+import pytest
+from e2e.scene import HELLO, USER, Scene, set_up
+from lab import Host, Lab
+
+pytestmark = pytest.mark.lab
+
+CHECKOUT = "/home/rain/nix-config"
+SIGNED = """
+[config.signatures]
+ssh_allowed_signers = "/var/lib/allowed_signers"
+"""
+
+
+def status(host: Host) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)
+    return answer
+
+
+def clone(host: Host) -> None:
+    """A person's checkout of the configuration, with which they sign what they commit."""
+    host.sh(
+        f"git clone --quiet git@forge:nix-config.git {CHECKOUT} && cd {CHECKOUT}"
+        " && git config user.name Rain && git config user.email rain@example.org"
+        " && git config gpg.format ssh && git config user.signingkey ~/.ssh/id_ed25519.pub",
+        user=USER,
+    )
+
+
+def commit(host: Host, message: str, word: str, *, sign: bool) -> str:
+    """Commit a unit that says a word, and push; returns the revision."""
+    host.write(f"{CHECKOUT}/hosts/malphas/units/hello.service", HELLO.format(word=word), owner=USER)
+    option = "--gpg-sign" if sign else "--no-gpg-sign"
+    host.sh(f"cd {CHECKOUT} && git add -A && git commit --quiet {option} -m '{message}' && git push --quiet", user=USER)
+    return host.sh(f"git -C {CHECKOUT} rev-parse HEAD", user=USER).stdout.strip()
+
+
+def hello(host: Host) -> str:
+    return host.sh("systemctl show -P ExecStart hello.service").stdout
+
+
+def set_up_signed(lab: Lab) -> tuple[Scene, Host]:
+    scene = set_up(lab, "malphas", more=SIGNED)
+    malphas = scene.hosts["malphas"]
+    key = malphas.read("/home/rain/.ssh/id_ed25519.pub")
+    malphas.write("/var/lib/allowed_signers", f'rain@example.org namespaces="git" {key}')
+    clone(malphas)
+    return scene, malphas
+
+
+def test_an_unsigned_commit_between_two_signed_ones_is_never_deployed(lab: Lab) -> None:
+    _, malphas = set_up_signed(lab)
+    commit(malphas, "one", "one", sign=True)
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert "hello one" in hello(malphas)
+
+    commit(malphas, "two", "two", sign=True)
+    unsigned = commit(malphas, "three", "three", sign=False)
+    commit(malphas, "four", "four", sign=True)
+    refused = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert refused.returncode == 1
+    assert f"{unsigned[:12]} (three, by Rain): it is not signed" in refused.stdout
+    assert "git rebase --rebase-merges --exec" in refused.stdout
+    assert "=== Validating NixOS Build ===" not in refused.stdout
+    assert status(malphas)["last_upgrade"]["outcome"] == "unsigned"
+    assert "hello one" in hello(malphas)
+    again = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert again.returncode == 1
+    assert status(malphas)["last_upgrade"]["outcome"] == "rejected"
+
+    # What the message says to type.
+    before = malphas.sh("git --git-dir=/var/lib/gitopsd/config.git rev-parse refs/gitopsd/deployed").stdout.strip()
+    malphas.sh(
+        f"cd {CHECKOUT} && git rebase --quiet --rebase-merges --exec 'git commit --quiet --amend --no-edit -S' {before}"
+        " && git push --quiet --force-with-lease",
+        user=USER,
+    )
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert "hello four" in hello(malphas)
+
+
+def test_a_host_that_has_lost_its_list_of_signers_deploys_nothing_and_rejects_nothing(lab: Lab) -> None:
+    _, malphas = set_up_signed(lab)
+    commit(malphas, "one", "one", sign=True)
+    malphas.run(["mv", "/var/lib/allowed_signers", "/var/lib/away"])
+    closed = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert closed.returncode == 1
+    assert "cannot read /var/lib/allowed_signers" in closed.stdout + closed.stderr
+    assert status(malphas)["rejected"] == []
+    malphas.run(["mv", "/var/lib/away", "/var/lib/allowed_signers"])
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert "hello one" in hello(malphas)
