@@ -227,7 +227,7 @@ class Record:
         fact = what.fact()
         text = _canonical(fact)
         whole = json.dumps({"version": _VERSION, "crc32": binascii.crc32(text.encode()), "fact": fact})
-        self._disk.directory(self.directory)
+        self._make()
         path = self._generation(what.toplevel) if isinstance(what, Generation) else self._rollback()
         self._disk.replace(path, whole.encode() + b"\n")
 
@@ -276,10 +276,15 @@ class Record:
             OSError: the directory cannot be written to.
 
         """
-        self._disk.directory(self.directory)
+        self._make()
         fd = os.open(os.path.join(self.directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(fd, fcntl.LOCK_EX)
         return fd
+
+    def _make(self) -> None:
+        """Nobody but root may look into the state directory, whoever makes it first."""
+        self._disk.directory(os.path.dirname(self.directory))
+        self._disk.directory(self.directory)
 
     def _files(self) -> list[str]:
         """The files about generations, newest first."""

@@ -24,6 +24,10 @@ soak = "{soak}"
 deadline = "20s"
 reach_within = "10s"
 
+[boot]
+soak = "500ms"
+deadline = "20s"
+
 [retry.fetch]
 attempts = 2
 first = "100ms"

@@ -1,0 +1,79 @@
+"""verify: this boot is good once the units that matter are active, stay so, and the probes for a boot pass.
+
+It begins early and has a deadline of its own, so that a boot that hangs somewhere else gets its verdict too. It asks
+systemd over D-Bus and knows nothing of the daemon.
+"""
+
+import asyncio
+import traceback
+from pathlib import Path
+
+from gitopsd.boot.place import SWITCHED, Machine
+from gitopsd.boot.record import BAD
+from gitopsd.boot.verdict import bad, known
+
+GOOD_BOOT, BAD_BOOT = 0, 1
+_ANYWAY = ("multi-user.target",)  # what must be reached where no units are named
+
+
+def verify(machine: Machine) -> int:
+    """Repeatable: a verdict is given once in a boot.
+
+    Returns:
+        `GOOD_BOOT` or `BAD_BOOT`: `boot-complete.target` requires the unit that this runs in.
+
+    """
+    if not machine.booted():
+        return GOOD_BOOT
+    if known(machine) == BAD:
+        machine.notice.say("this boot is bad already")
+        return BAD_BOOT
+    if machine.switched():
+        machine.notice.say(SWITCHED)
+        return GOOD_BOOT
+    try:
+        problem = asyncio.run(_watched(machine.config))
+    except Exception as error:  # noqa: BLE001 - a system whose verify does not work has not proved itself
+        problem = f"it cannot be verified: {_said(error)}"
+    if not problem:
+        return GOOD_BOOT
+    if machine.stopping():
+        machine.notice.say(f"the machine goes down before the verdict ({problem})")
+        return BAD_BOOT
+    bad(machine, problem, machine.rules())
+    return BAD_BOOT
+
+
+def _said(error: Exception) -> str:
+    from gitopsd.errors import GitopsdError  # noqa: PLC0415 - what verify imports may be what is broken
+
+    if isinstance(error, GitopsdError):
+        return error.message
+    traceback.print_exception(error)
+    return f"{type(error).__name__}: {error}"
+
+
+async def _watched(path: str) -> str:
+    """What is wrong with this boot, one sentence; empty if it proved itself."""
+    from gitopsd.boot.watching import Watching  # noqa: PLC0415 - as in `_said`
+    from gitopsd.config import load  # noqa: PLC0415
+    from gitopsd.tools.probe import Probes  # noqa: PLC0415
+    from gitopsd.tools.process import Processes  # noqa: PLC0415
+    from gitopsd.tools.systemd import Systemd  # noqa: PLC0415
+
+    config = load(Path(path))
+    systemd, prober = Systemd(), Probes(Processes())
+    await systemd.start()
+    watching = Watching(
+        systemd,
+        prober,
+        asyncio.get_running_loop().time,
+        names=config.verify.validate_units or _ANYWAY,
+        probes=tuple(probe for probe in config.verify.probes if probe.boot),
+        deadline=config.boot.deadline,
+        soak=config.boot.soak,
+    )
+    try:
+        return await watching.problem()
+    finally:
+        await systemd.stop()
