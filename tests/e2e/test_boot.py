@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from e2e.scene import BROKEN_SSHD, HELLO, Scene, set_up
+from e2e.scene import BROKEN_SSHD, Scene, set_up
 from lab import Host, Lab
 
 pytestmark = pytest.mark.lab

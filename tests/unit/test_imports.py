@@ -1,6 +1,8 @@
 """Imports run one way."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ ONLY_IN = {
     "pydbus": {"tools.systemd"},
     "gi": {"tools.systemd"},
     "sqlite3": {"daemon.store"},
-    "subprocess": {"tools.process", "cli.pager", "cli.editor"},
+    "subprocess": {"tools.process", "cli.pager", "cli.editor", "boot.programs"},
     "asyncvarlink": {"control.connection", "control.interfaces", "control.server", "control.wire", "control.access"},
 }
 IO = {"os", "pathlib", "socket", "subprocess", "asyncio", "sqlite3", "time", "random", "threading", "shutil"}
@@ -76,10 +78,44 @@ def test_the_engine_knows_no_chezmoi() -> None:
         assert "chezmoi" not in constants, file
 
 
+def test_begin_imports_the_standard_library_only_and_little_of_it() -> None:
+    """It is in the way of every boot; what it imports is measured in the benchmark too."""
+    told = subprocess.run(
+        [sys.executable, "-I", "-c", ASK.format(root=str(ROOT.parent))], capture_output=True, text=True, check=True
+    ).stdout.split()
+    loaded = {module.split(".")[0] for module in told}
+    assert {module for module in told if module.startswith("gitopsd.")} == {
+        f"gitopsd.boot{module}"
+        for module in (
+            "",
+            ".begin",
+            ".disk",
+            ".fallback",
+            ".judge",
+            ".notice",
+            ".place",
+            ".profiles",
+            ".program",
+            ".record",
+        )
+    }
+    slow = {"asyncio", "dataclasses", "inspect", "logging", "msgspec", "pathlib", "socket", "subprocess", "tomllib"}
+    assert not loaded & (slow | {"typing", "argparse", "contextlib", "ast", "tempfile", "shutil", "threading"})
+
+
+ASK = """
+import sys
+sys.path.insert(0, "{root}")
+before = set(sys.modules)
+import gitopsd.boot.program, gitopsd.boot.begin
+print(*(set(sys.modules) - before), sep="\\n")
+"""
+
+
 def test_the_command_line_never_imports_the_daemon_or_its_libraries() -> None:
     for file in (ROOT / "cli").glob("*.py"):
         for module in ours(file):
-            allowed = ("cli", "control.client", "config", "errors", "__version__")
+            allowed = ("boot", "cli", "control.client", "config", "errors", "__version__")
             assert any(inside(module, room) for room in allowed), f"{file.name} imports {module}"
         foreign = {module.split(".")[0] for module in imported(file)}
         assert not foreign & {"gi", "pydbus", "asyncvarlink", "structlog", "tenacity", "transitions"}, file
