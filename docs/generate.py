@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, SLF001 - a script beside the pages that it writes; it reads the parser's private parts
-"""Write the pages of docs/reference from the code. Run it from the root: `PYTHONPATH=. python docs/generate.py`.
+"""Write the pages of docs/reference, and what else is made from the code. From the root: `PYTHONPATH=. python docs/generate.py`.
 
 With `--check` it writes nothing, names the pages that are stale, and ends with status 1 if there are any.
 """
@@ -9,13 +9,13 @@ import enum
 import inspect
 import re
 import sys
-import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from docs import nixoptions
 from gitopsd import config, machine, types
 from gitopsd.cli import __main__ as cli
 from gitopsd.cli import render
@@ -24,7 +24,7 @@ from gitopsd.control.interfaces import ControlInterface, StatusInterface
 from gitopsd.daemon.log import MESSAGE_IDS
 from gitopsd.errors import Cause
 
-REFERENCE = Path(__file__).parent / "reference"
+ROOT = Path(__file__).parents[1]
 NOTE = "<!-- Written by docs/generate.py; edit that, or the code it reads. -->\n"
 
 
@@ -73,7 +73,7 @@ def configuration() -> str:
 def _sections(outer: type[config.Section], path: str) -> Iterator[str]:
     """Each section in a section, with those inside it."""
     for field in msgspec.structs.fields(outer):
-        section = _section(field.type)
+        section = nixoptions.section_of(field.type)
         if section is None or outer is config.RetryConfig:
             continue
         where = f"{path}.{field.name}" if path else field.name
@@ -83,23 +83,15 @@ def _sections(outer: type[config.Section], path: str) -> Iterator[str]:
         yield from _sections(section, where)
 
 
-def _section(kind: Any) -> type[config.Section] | None:
-    """The section that a field holds, also one of many or none."""
-    for candidate in (kind, *typing.get_args(kind)):
-        if isinstance(candidate, type) and issubclass(candidate, config.Section):
-            return candidate
-    return None
-
-
 def _options(section: type[config.Section], path: str) -> Iterator[str]:
     if section is config.RetryConfig:
         yield from _retries()
         return
-    meanings = _arguments(section)
+    meanings = nixoptions.arguments(section)
     yield "| option | type | default | meaning |"
     yield "| --- | --- | --- | --- |"
     for field in msgspec.structs.fields(section):
-        if _section(field.type) is None:
+        if nixoptions.section_of(field.type) is None:
             name = f"{path}.{field.name}" if path else field.name
             default = "required" if field.required else _default(field.default, field.type)
             meaning = meanings.get(field.name, f"the step {field.name}" if section is config.TimeoutConfig else "")
@@ -112,7 +104,7 @@ def _retries() -> Iterator[str]:
     yield "| option | type | meaning |"
     yield "| --- | --- | --- |"
     for sub in subs:
-        yield f"| `retry.STATE.{sub.name}` | {_type(sub.type)} | {_arguments(config.RetrySection)[sub.name]} |"
+        yield f"| `retry.STATE.{sub.name}` | {_type(sub.type)} | {nixoptions.arguments(config.RetrySection)[sub.name]} |"
     yield ""
     yield f"| defaults for STATE | {' | '.join(f'`{sub.name}`' for sub in subs)} |"
     yield "| --- |" + " --- |" * len(subs)
@@ -143,13 +135,6 @@ def _default(value: object, kind: Any) -> str:
 
 
 _SIZES = ((3600, "h"), (60, "min"), (0, "s"))
-
-
-def _arguments(kind: type) -> dict[str, str]:
-    """What a docstring says about each argument."""
-    _, _, text = inspect.cleandoc(kind.__doc__ or "").partition("Args:")
-    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", text, re.MULTILINE | re.DOTALL)
-    return {name: " ".join(words.split()).rstrip(".") for name, words in found}
 
 
 # -- states -------------------------------------------------------------------------------------------------------
@@ -456,11 +441,12 @@ def _sentence(words: str) -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "configuration.md": configuration,
-    "states.md": states,
-    "socket.md": socket,
-    "cli.md": command_line,
-    "journal.md": journal,
+    "docs/reference/configuration.md": configuration,
+    "docs/reference/states.md": states,
+    "docs/reference/socket.md": socket,
+    "docs/reference/cli.md": command_line,
+    "docs/reference/journal.md": journal,
+    "packaging/options.nix": nixoptions.module,
 }
 
 
@@ -469,7 +455,7 @@ def main() -> int:
     check = sys.argv[1:] == ["--check"]
     stale = []
     for name, page in PAGES.items():
-        path, text = REFERENCE / name, page()
+        path, text = ROOT / name, page()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not check:

@@ -1,0 +1,201 @@
+# ruff: noqa: SLF001 - it reads the same private parts of the configuration as generate.py
+"""The options of the NixOS module, as Nix, from the fields and docstrings of `gitopsd.config`.
+
+`packaging/options.nix` is what this writes: a function of `lib` and of the type of free-form TOML. A kind of field that
+is not known here is an error, so that a new one gets a Nix type before it can be merged.
+"""
+
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gitopsd import config
+
+_HEAD = """\
+# Written by docs/generate.py from gitopsd/config.py; edit that.
+{ lib, toml }:
+let
+  inherit (lib) mkOption types;
+  # A number of seconds, or text such as "30s", "5min", "1h 30min".
+  duration = types.either types.numbers.nonnegative (types.strMatching "@duration@");
+  unitName = types.strMatching "@unit@";
+"""
+
+
+def module() -> str:
+    """The text of `packaging/options.nix`."""
+    units = "|".join(config._UNITS)
+    head = _HEAD.replace("@duration@", f"( *[0-9]+([.][0-9]+)? *({units}) *)+")
+    head = head.replace("@unit@", r"[a-zA-Z0-9_@:.\\-]+[.][a-z]+")
+    lines = [head.rstrip(), "in", "{"]
+    lines += _options(config.Config, "", 1)
+    lines.append("}")
+    return "\n".join(lines) + "\n"
+
+
+def _options(section: type[config.Section], path: str, depth: int) -> Iterator[str]:
+    """The options of a section; `section`s in it become submodules whose rest is free-form."""
+    meanings = arguments(section)
+    for field in msgspec.structs.fields(section):
+        where = f"{path}.{field.name}" if path else field.name
+        yield from _option(field, where, meanings.get(field.name, ""), depth)
+
+
+def _option(field: Any, where: str, meaning: str, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    inner = section_of(field.type)
+    words = meaning if inner is None else _title(inner)
+    if not words and inner is None:
+        words = f"See `{where}` in the reference."
+    yield f"{pad}{_name(field.name)} = mkOption {{"
+    # What must be set is null until it is, so that the module can say which, and why, in one assertion for each.
+    yield from _type(field.type | None if field.required else field.type, where, depth + 1)
+    default = _default(field, where)
+    if default is not None:
+        yield f"{pad}  default = {default};"
+    yield f"{pad}  description = {string(_sentence(words))};"
+    yield f"{pad}}};"
+
+
+def _type(kind: Any, where: str, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    around, inner = _wrapped(kind)
+    if isinstance(inner, type) and issubclass(inner, config.Section):
+        opening = f"{pad}type = {' ('.join([*around, ''])}"
+        deeper = depth + 1 if around else depth
+        if around:
+            yield opening.rstrip()
+        pad = "  " * deeper
+        yield f"{pad if around else opening}types.submodule {{"
+        yield f"{pad}  freeformType = toml;"
+        yield f"{pad}  options = {{"
+        yield from _options(inner, where, deeper + 2)
+        yield f"{pad}  }};"
+        yield f"{pad}}}" if around else f"{pad}}};"
+        if around:
+            yield f"{'  ' * depth}{')' * len(around)};"
+    else:
+        plain = _plain(inner, where)
+        words = [*around, f"({plain})" if around and " " in plain else plain]
+        nested = " (".join(words[:-1])
+        text = f"{nested} {words[-1]}{')' * max(0, len(around) - 1)}" if around else plain
+        yield f"{pad}type = {text};"
+
+
+def _wrapped(kind: Any) -> tuple[list[str], Any]:
+    """The Nix functions around a type that holds others, outermost first, and the type inside."""
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, config.types.UnionType):
+        around, inner = _wrapped(next(arg for arg in args if arg is not type(None)))
+        return ["types.nullOr", *around], inner
+    if origin is tuple:
+        around, inner = _wrapped(args[0])
+        return ["types.listOf", *around], inner
+    if origin is dict:
+        around, inner = _wrapped(args[1])
+        return ["types.attrsOf", *around], inner
+    return [], kind
+
+
+def _plain(kind: Any, where: str) -> str:
+    if typing.get_origin(kind) is typing.Literal:
+        return f"types.enum [ {' '.join(string(str(arg)) for arg in typing.get_args(kind))} ]"
+    for known, nix in (
+        (config.Seconds, "duration"),
+        (config.UnitName, "unitName"),
+        (str, "types.str"),
+        (bool, "types.bool"),
+        (int, "types.ints.unsigned"),
+        (float, "types.numbers.nonnegative"),
+    ):
+        if kind == known:
+            return nix
+    base = typing.get_args(kind)
+    if base:  # an annotated type of a later day: what it is made of
+        return _plain(base[0], where)
+    raise TypeError(f"{where}: no Nix type for {kind!r}")
+
+
+def _default(field: Any, where: str) -> str | None:
+    """The default as Nix; None if the module sets one."""
+    if where == "host":
+        return None  # networking.hostName
+    if field.required:
+        return "null"
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return _value(value, field.type)
+
+
+def _value(value: object, kind: Any) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case float() if kind == config.Seconds:
+            return string(seconds(value))
+        case int() | float():
+            return f"{value:g}"
+        case str():
+            return string(value)
+        case tuple():
+            return "[ ]" if not value else f"[ {' '.join(_value(each, None) for each in value)} ]"
+        case dict():
+            return "{ }"
+        case config.Section():
+            # Only what differs from the section's own defaults: those are defaults of the options inside.
+            differing = [
+                (each.name, getattr(value, each.name), each.type)
+                for each in msgspec.structs.fields(value)
+                if getattr(value, each.name) != each.default
+            ]
+            said = " ".join(f"{_name(name)} = {_value(inner, of)};" for name, inner, of in differing)
+            return f"{{ {said} }}" if said else "{ }"
+    raise TypeError(f"no Nix value for {value!r}")
+
+
+def seconds(value: float) -> str:
+    """A duration as people write it."""
+    for size, unit in ((3600, "h"), (60, "min"), (1, "s")):
+        if value and value % size == 0:
+            return f"{value / size:g}{unit}"
+    return f"{value * 1000:g}ms" if value else "0s"
+
+
+def section_of(kind: Any) -> type[config.Section] | None:
+    """The section that a field holds, also one of many or none."""
+    for candidate in (kind, *typing.get_args(kind)):
+        if isinstance(candidate, type) and issubclass(candidate, config.Section):
+            return candidate
+    return None
+
+
+def arguments(kind: type) -> dict[str, str]:
+    """What a docstring says about each argument."""
+    _, _, text = inspect.cleandoc(kind.__doc__ or "").partition("Args:")
+    found = re.findall(r"^    (\w+): (.*?)(?=^    \w+: |\Z)", text, re.MULTILINE | re.DOTALL)
+    return {name: " ".join(words.split()).rstrip(".") for name, words in found}
+
+
+def _title(section: type[config.Section]) -> str:
+    _, _, words = inspect.cleandoc(section.__doc__ or "").partition("\n\n")[0].partition(": ")
+    return words
+
+
+def _sentence(words: str) -> str:
+    words = " ".join(words.split())
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}." if words else ""
+
+
+def _name(name: str) -> str:
+    return name if re.fullmatch(r"[a-z_][a-zA-Z0-9_'-]*", name) else string(name)
+
+
+def string(text: str) -> str:
+    """A Nix string literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${").replace("\n", "\\n")
+    return f'"{escaped}"'

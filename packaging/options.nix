@@ -1,0 +1,380 @@
+# Written by docs/generate.py from gitopsd/config.py; edit that.
+{ lib, toml }:
+let
+  inherit (lib) mkOption types;
+  # A number of seconds, or text such as "30s", "5min", "1h 30min".
+  duration = types.either types.numbers.nonnegative (types.strMatching "( *[0-9]+([.][0-9]+)? *(ms|s|sec|m|min|h|d) *)+");
+  unitName = types.strMatching "[a-zA-Z0-9_@:.\\-]+[.][a-z]+";
+in
+{
+  host = mkOption {
+    type = types.str;
+    description = "The name of this host under `nixosConfigurations`; default is the hostname.";
+  };
+  dotfiles = mkOption {
+    type = types.listOf (
+      types.submodule {
+        freeformType = toml;
+        options = {
+          user = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "Login name; every command for these dotfiles runs as this person.";
+          };
+          repo_url = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "The remote, as git takes it.";
+          };
+          trunk = mkOption {
+            type = types.str;
+            default = "main";
+            description = "The branch that all hosts share.";
+          };
+          source = mkOption {
+            type = types.str;
+            default = ".local/share/chezmoi";
+            description = "Chezmoi's source directory, relative to the home.";
+          };
+          auto_commit = mkOption {
+            type = types.bool;
+            default = true;
+            description = "Capture edits of the home.";
+          };
+          auto_push = mkOption {
+            type = types.bool;
+            default = true;
+            description = "Publish what was captured.";
+          };
+          deletions = mkOption {
+            type = types.enum [ "report" "capture" ];
+            default = "report";
+            description = "What to do with a file that was deleted in the home: `report` it, or `capture` it, which takes it out of the repository. A home that looks lost deletes nothing.";
+          };
+          merge = mkOption {
+            type = types.submodule {
+              freeformType = toml;
+              options = {
+                union = mkOption {
+                  type = types.listOf types.str;
+                  default = [ ];
+                  description = "Patterns of repository paths, such as `dot_bash_history` or `**/known_hosts`. These are lists of lines: where both sides changed the same lines, both are kept and nobody is asked.";
+                };
+              };
+            };
+            default = { };
+            description = "Files that are merged in a way of their own, for the `[[dotfiles]]` entry above it.";
+          };
+        };
+      }
+    );
+    default = [ ];
+    description = "One person of this host whose dotfiles are kept in step.";
+  };
+  config = mkOption {
+    type = types.nullOr (
+      types.submodule {
+        freeformType = toml;
+        options = {
+          repo_url = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+            description = "The remote, as git takes it.";
+          };
+          branch = mkOption {
+            type = types.str;
+            default = "main";
+            description = "What is deployed.";
+          };
+          directory = mkOption {
+            type = types.str;
+            default = "";
+            description = "Of the flake in the repository; empty is its root.";
+          };
+          build_timeout = mkOption {
+            type = duration;
+            default = "1h";
+            description = "How long evaluation and build may take.";
+          };
+        };
+      }
+    );
+    default = null;
+    description = "The repository that holds the NixOS configuration.";
+  };
+  switch = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        mode = mkOption {
+          type = types.enum [ "switch" "boot" ];
+          default = "switch";
+          description = "`switch` (now, then verified, then the boot default) or `boot` (at the next reboot only).";
+        };
+        timeout = mkOption {
+          type = duration;
+          default = "15min";
+          description = "How long switch-to-configuration may take.";
+        };
+      };
+    };
+    default = { };
+    description = "How a new system is activated.";
+  };
+  verify = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        validate_units = mkOption {
+          type = types.listOf unitName;
+          default = [ ];
+          description = "Units that must be active, and stay so.";
+        };
+        soak = mkOption {
+          type = duration;
+          default = "30s";
+          description = "For how long.";
+        };
+        deadline = mkOption {
+          type = duration;
+          default = "5min";
+          description = "How long they may take to become active, and the probes to pass.";
+        };
+        probes = mkOption {
+          type = types.listOf (
+            types.submodule {
+              freeformType = toml;
+              options = {
+                tcp = mkOption {
+                  type = types.str;
+                  default = "";
+                  description = "`host:port` that takes a connection.";
+                };
+                http = mkOption {
+                  type = types.str;
+                  default = "";
+                  description = "A URL that answers with a status below 400.";
+                };
+                command = mkOption {
+                  type = types.listOf types.str;
+                  default = [ ];
+                  description = "A program with its arguments that ends with status 0; it runs as root, in `/`, with a small environment.";
+                };
+                timeout = mkOption {
+                  type = duration;
+                  default = "5s";
+                  description = "How long one try may take.";
+                };
+              };
+            }
+          );
+          default = [ ];
+          description = "A question that the new system must answer, in one of three ways.";
+        };
+        reachability = mkOption {
+          type = types.bool;
+          default = true;
+          description = "The configuration's remote, if it could be reached before, must be reachable through the new system: a host that cannot fetch any more cannot be repaired by a push.";
+        };
+        reach_within = mkOption {
+          type = duration;
+          default = "1min";
+          description = "How long the network of a new system may take to come up for that.";
+        };
+        on_validation_failure = mkOption {
+          type = types.enum [ "rollback" "keep" ];
+          default = "rollback";
+          description = "`rollback`, or `keep` the new system and report.";
+        };
+      };
+    };
+    default = { };
+    description = "What a new system must prove.";
+  };
+  retry = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        fetch = mkOption {
+          type = types.submodule {
+            freeformType = toml;
+            options = {
+              attempts = mkOption {
+                type = types.ints.unsigned;
+                default = 4;
+                description = "At most; 1 is no retry.";
+              };
+              first = mkOption {
+                type = duration;
+                default = "1s";
+                description = "The upper bound of the first wait; it doubles with each attempt, with full jitter.";
+              };
+              longest = mkOption {
+                type = duration;
+                default = "1min";
+                description = "The upper bound of any wait.";
+              };
+            };
+          };
+          default = { attempts = 3; };
+          description = "How often a transient failure of a state is tried again.";
+        };
+        capture = mkOption {
+          type = types.submodule {
+            freeformType = toml;
+            options = {
+              attempts = mkOption {
+                type = types.ints.unsigned;
+                default = 4;
+                description = "At most; 1 is no retry.";
+              };
+              first = mkOption {
+                type = duration;
+                default = "1s";
+                description = "The upper bound of the first wait; it doubles with each attempt, with full jitter.";
+              };
+              longest = mkOption {
+                type = duration;
+                default = "1min";
+                description = "The upper bound of any wait.";
+              };
+            };
+          };
+          default = { };
+          description = "How often a transient failure of a state is tried again.";
+        };
+        push = mkOption {
+          type = types.submodule {
+            freeformType = toml;
+            options = {
+              attempts = mkOption {
+                type = types.ints.unsigned;
+                default = 4;
+                description = "At most; 1 is no retry.";
+              };
+              first = mkOption {
+                type = duration;
+                default = "1s";
+                description = "The upper bound of the first wait; it doubles with each attempt, with full jitter.";
+              };
+              longest = mkOption {
+                type = duration;
+                default = "1min";
+                description = "The upper bound of any wait.";
+              };
+            };
+          };
+          default = { attempts = 5; };
+          description = "How often a transient failure of a state is tried again.";
+        };
+        pull = mkOption {
+          type = types.submodule {
+            freeformType = toml;
+            options = {
+              attempts = mkOption {
+                type = types.ints.unsigned;
+                default = 4;
+                description = "At most; 1 is no retry.";
+              };
+              first = mkOption {
+                type = duration;
+                default = "1s";
+                description = "The upper bound of the first wait; it doubles with each attempt, with full jitter.";
+              };
+              longest = mkOption {
+                type = duration;
+                default = "1min";
+                description = "The upper bound of any wait.";
+              };
+            };
+          };
+          default = { };
+          description = "How often a transient failure of a state is tried again.";
+        };
+        build = mkOption {
+          type = types.submodule {
+            freeformType = toml;
+            options = {
+              attempts = mkOption {
+                type = types.ints.unsigned;
+                default = 4;
+                description = "At most; 1 is no retry.";
+              };
+              first = mkOption {
+                type = duration;
+                default = "1s";
+                description = "The upper bound of the first wait; it doubles with each attempt, with full jitter.";
+              };
+              longest = mkOption {
+                type = duration;
+                default = "1min";
+                description = "The upper bound of any wait.";
+              };
+            };
+          };
+          default = { attempts = 3; first = "5s"; };
+          description = "How often a transient failure of a state is tried again.";
+        };
+      };
+    };
+    default = { };
+    description = "For the states that are ever tried again. Switch, verify and rollback never are.";
+  };
+  timeouts = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        fetch = mkOption {
+          type = duration;
+          default = "5min";
+          description = "See `timeouts.fetch` in the reference.";
+        };
+        capture = mkOption {
+          type = duration;
+          default = "5min";
+          description = "See `timeouts.capture` in the reference.";
+        };
+        push = mkOption {
+          type = duration;
+          default = "5min";
+          description = "See `timeouts.push` in the reference.";
+        };
+        pull = mkOption {
+          type = duration;
+          default = "5min";
+          description = "See `timeouts.pull` in the reference.";
+        };
+      };
+    };
+    default = { };
+    description = "After which a step is ended with everything it started.";
+  };
+  control = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        group = mkOption {
+          type = types.str;
+          default = "";
+          description = "Members may do everything; empty is nobody.";
+        };
+      };
+    };
+    default = { };
+    description = "Who may change things over the socket, beside root.";
+  };
+  history = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        cycles = mkOption {
+          type = types.ints.unsigned;
+          default = 5000;
+          description = "How many finished cycles are kept.";
+        };
+      };
+    };
+    default = { };
+    description = "What is remembered.";
+  };
+}
