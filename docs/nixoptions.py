@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - it reads the same private parts of the configuration as generate.py
+# ruff: noqa: INP001, SLF001 - beside the pages that are made with it; it reads the same private parts of the configuration as generate.py
 """The options of the NixOS module, as Nix, from the fields and docstrings of `gitopsd.config`.
 
 `packaging/options.nix` is what this writes: a function of `lib` and of the type of free-form TOML. A kind of field that
@@ -7,6 +7,7 @@ is not known here is an error, so that a new one gets a Nix type before it can b
 
 import inspect
 import re
+import types
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -89,7 +90,7 @@ def _type(kind: Any, where: str, depth: int) -> Iterator[str]:
 def _wrapped(kind: Any) -> tuple[list[str], Any]:
     """The Nix functions around a type that holds others, outermost first, and the type inside."""
     origin, args = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, config.types.UnionType):
+    if origin in (typing.Union, types.UnionType):
         around, inner = _wrapped(next(arg for arg in args if arg is not type(None)))
         return ["types.nullOr", *around], inner
     if origin is tuple:

@@ -96,6 +96,32 @@ in
             default = "1h";
             description = "How long evaluation and build may take.";
           };
+          signatures = mkOption {
+            type = types.nullOr (
+              types.submodule {
+                freeformType = toml;
+                options = {
+                  ssh_allowed_signers = mkOption {
+                    type = types.str;
+                    default = "";
+                    description = "A file of SSH keys as in ssh-keygen(1), ALLOWED SIGNERS. The time that a key is valid for is compared with the commit's own date, as git does: take a key that was lost out of the file.";
+                  };
+                  gpg_keyring = mkOption {
+                    type = types.str;
+                    default = "";
+                    description = "A file of GPG public keys, as `gpg --export` writes it.";
+                  };
+                  gpg_fingerprints = mkOption {
+                    type = types.listOf types.str;
+                    default = [ ];
+                    description = "Only these primary keys of the keyring; empty is all of them.";
+                  };
+                };
+              }
+            );
+            default = null;
+            description = "Whose commits are deployed. Without this section, everybody's who can push.";
+          };
         };
       }
     );
@@ -165,6 +191,11 @@ in
                   default = "5s";
                   description = "How long one try may take.";
                 };
+                boot = mkOption {
+                  type = types.bool;
+                  default = false;
+                  description = "It is asked at every boot too, before the boot counts as good.";
+                };
               };
             }
           );
@@ -190,6 +221,45 @@ in
     };
     default = { };
     description = "What a new system must prove.";
+  };
+  boot = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        max_attempts = mkOption {
+          type = types.ints.unsigned;
+          default = 2;
+          description = "How many bad boots of a generation make it fall back to the golden one.";
+        };
+        auto_pin = mkOption {
+          type = types.bool;
+          default = true;
+          description = "A generation that has booted well becomes golden.";
+        };
+        on_boot_failure = mkOption {
+          type = types.enum [ "reboot" "stay" ];
+          default = "reboot";
+          description = "After a bad boot, `reboot` (into the next attempt, or into golden), or `stay`.";
+        };
+        trial_only = mkOption {
+          type = types.bool;
+          default = true;
+          description = "Only a generation that has never booted well is rebooted or fallen back from. One that has, and now boots badly, points at the world around it, such as a network that is down: it is reported and left alone.";
+        };
+        deadline = mkOption {
+          type = duration;
+          default = "5min";
+          description = "How long the units and probes may take, from the moment that verify starts.";
+        };
+        soak = mkOption {
+          type = duration;
+          default = "10s";
+          description = "How long the units must stay active.";
+        };
+      };
+    };
+    default = { };
+    description = "What a boot must prove, and what follows if it does not.";
   };
   retry = mkOption {
     type = types.submodule {

@@ -15,6 +15,13 @@ mount --no-canonicalize --bind /proc/self/fd/4 $root/src
 mount -o remount,bind,ro $root/src
 mount --no-canonicalize --bind /proc/self/fd/5 $root/var/cache/pycache
 exec 3<&- 4<&- 5<&-
+# A nixpkgs `lib` of the caller's, for the tests of the NixOS module.
+lib=
+if [ -n "${GITOPSD_NIXPKGS_LIB:-}" ]; then
+    lib=/mnt
+    mount --bind "$GITOPSD_NIXPKGS_LIB" $root/mnt
+    mount -o remount,bind,ro $root/mnt
+fi
 mount -t proc proc $root/proc
 mount -t sysfs -o ro sysfs $root/sys
 mount -t tmpfs -o mode=1777 tmpfs $root/tmp
@@ -36,5 +43,6 @@ ip link set lo up
 status=0
 env -i HOME=/root USER=root LOGNAME=root SHELL=/bin/bash LANG=C.UTF-8 TERM="${TERM:-dumb}" \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONPYCACHEPREFIX=/var/cache/pycache HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis \
+    ${lib:+GITOPSD_NIXPKGS_LIB=$lib} \
     chroot $root /usr/bin/env -C /src "$@" || status=$?
 exit $status
