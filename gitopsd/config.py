@@ -89,6 +89,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     Args:
         repo_url: the remote, as git takes it.
         branch: what is deployed.
+        testing: where the branch `testing-HOST` is on top of it, run that one on this host, until the next reboot.
         directory: of the flake in the repository; empty is its root.
         build_timeout: how long evaluation and build may take.
         signatures: see below.
@@ -97,6 +98,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
 
     repo_url: str
     branch: str = "main"
+    testing: bool = True
     directory: str = ""
     build_timeout: Seconds = 3600.0
     signatures: SignaturesConfig | None = None

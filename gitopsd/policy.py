@@ -21,6 +21,7 @@ from gitopsd.types import (
     StorePath,
     SyncWord,
     SystemFacts,
+    Trial,
     UnitHealth,
 )
 
@@ -45,9 +46,16 @@ def merge_requests(waiting: Cycle, wanted: Cycle) -> Cycle:
     )
 
 
-def is_drift(system: SystemFacts, deployed: Deployed | None) -> bool:
-    """Whether something else runs than what was deployed last. Unknown is no drift."""
-    return deployed is not None and system.current is not None and system.current != deployed.toplevel
+def is_drift(system: SystemFacts, deployed: Deployed | None, trial: Trial | None = None) -> bool:
+    """Whether something else runs than what was deployed last, or is on trial. Unknown is no drift."""
+    if deployed is None or system.current is None:
+        return False
+    return system.current != deployed.toplevel and not (trial is not None and runs(trial, system))
+
+
+def runs(trial: Trial, system: SystemFacts) -> bool:
+    """Whether the system that is on trial runs, and is another one than the boot default."""
+    return system.current == trial.toplevel != system.profile
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,12 +65,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         deploy: the revision to build; None ends the cycle.
         outcome: how it ends then.
         message: why.
+        trial: it is the testing branch's: run and verify it, and leave the boot default as it is.
 
     """
 
     message: str
     deploy: Revision | None = None
     outcome: Outcome = Outcome.success
+    trial: bool = False
 
 
 def choose(
@@ -110,6 +120,56 @@ def choose(
             f"{short(before)}; `gitopsctl upgrade --accept-diverged` deploys it all the same",
         )
     return Choice(deploy=head, message=f"deploying {short(head)}")
+
+
+def prefer_testing(
+    trunk: Choice,
+    testing: Revision,
+    *,
+    branch: str,
+    on_top: bool,
+    system: SystemFacts,
+    trial: Trial | None,
+    boot_id: str,
+    rejected: Iterable[Rejection],
+) -> Choice:
+    """Whether the testing branch is run instead of what was chosen for the trunk.
+
+    A trial ends with the boot that it was begun in, and does not begin again by itself: a system that takes the machine
+    down after it was verified would do so after every boot.
+
+    Args:
+        trunk: what was chosen for the trunk.
+        testing: the head of the testing branch, which the trunk does not contain.
+        branch: its name.
+        on_top: it contains the trunk's head.
+        system: what runs.
+        trial: the last one.
+        boot_id: of this boot.
+        rejected: revisions that failed before.
+
+    """
+    if trunk.outcome in (Outcome.failed, Outcome.offline, Outcome.diverged):
+        return trunk
+    known = trial if trial is not None and trial.revision == testing else None
+    if not on_top:
+        return _beside(trunk, f"{branch} is not on top of the trunk and is left alone; rebase it")
+    if known is not None and system.current == known.toplevel:
+        return Choice(outcome=Outcome.up_to_date, message=f"{short(testing)} of {branch} is being tested already")
+    if any(rejection.revision == testing for rejection in rejected):
+        beside = _beside(trunk, f"{short(testing)} of {branch} is rejected; push a new commit, or `gitopsctl retry`")
+        untouched = beside.outcome is Outcome.up_to_date
+        return msgspec.structs.replace(beside, outcome=Outcome.rejected) if untouched else beside
+    if known is not None and known.boot_id not in ("", boot_id):
+        ended = (
+            f"the test of {short(testing)} ended with the reboot; push a new commit to {branch}, or `gitopsctl retry`"
+        )
+        return _beside(trunk, ended)
+    return Choice(deploy=testing, trial=True, message=f"testing {short(testing)} of {branch}")
+
+
+def _beside(trunk: Choice, note: str) -> Choice:
+    return msgspec.structs.replace(trunk, message=f"{trunk.message}; {note}")
 
 
 def short(revision: Revision) -> str:

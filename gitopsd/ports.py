@@ -188,6 +188,9 @@ class ConfigSource(Protocol):
     async def head(self) -> Revision | None:
         """The branch's head as last fetched; None before the first fetch."""
 
+    async def testing(self) -> Revision | None:
+        """The head of this host's testing branch as last fetched; None if there is none."""
+
     async def descends(self, revision: Revision, ancestor: Revision) -> bool:
         """Whether `ancestor` is `revision` or one of its ancestors."""
 
@@ -367,7 +370,7 @@ class Store(Protocol):
         """One finished cycle; None if there is none with this id."""
 
     async def forgive(self) -> int:
-        """Forget all rejections and the blocked state; returns how many rejections there were."""
+        """Forget all rejections, the blocked state, and that a trial ended; returns how many rejections there were."""
 
     async def memory(self) -> Memory:
         """What is remembered beside the cycles."""

@@ -399,6 +399,9 @@ class Facts(Value, frozen=True, kw_only=True):
         candidate: the revision that this cycle deploys.
         built: its toplevel, once it is built and checked.
         switching: what was true before the switch, once it begins.
+        testing: the head of this host's testing branch on the remote, or as last seen.
+        trial: the candidate comes from there: it is run and verified, and the next boot runs the old system.
+        tried_before: the revision that was run like that before this cycle.
 
     """
 
@@ -409,6 +412,9 @@ class Facts(Value, frozen=True, kw_only=True):
     candidate: Revision | None = None
     built: Built | None = None
     switching: Switching | None = None
+    testing: Revision | None = None
+    trial: bool = False
+    tried_before: Revision | None = None
 
 
 class Cycle(Value, frozen=True, kw_only=True):
@@ -529,6 +535,23 @@ class Deployed(Value, frozen=True, kw_only=True):
     at: float
 
 
+class Trial(Value, frozen=True, kw_only=True):
+    """The last revision of a testing branch that was run and verified; it is no boot default.
+
+    Args:
+        revision: the revision.
+        toplevel: what was activated for it.
+        at: seconds since the epoch.
+        boot_id: the boot that it lives in, and ends with; empty if it may be run again after that.
+
+    """
+
+    revision: Revision
+    toplevel: StorePath
+    at: float
+    boot_id: str
+
+
 class CycleEnd(Value, frozen=True, kw_only=True):
     """Everything that the end of a cycle means for the memory; written in one transaction.
 
@@ -540,6 +563,7 @@ class CycleEnd(Value, frozen=True, kw_only=True):
         rejection: what that step rejects.
         deployed: the deployment it verified, if it did.
         blocked: why a person is needed; empty leaves the memory as it is.
+        trial: the revision of a testing branch that it verified, if it did; `deployed` ends the one before.
 
     """
 
@@ -550,6 +574,7 @@ class CycleEnd(Value, frozen=True, kw_only=True):
     rejection: Rejection | None = None
     deployed: Deployed | None = None
     blocked: str = ""
+    trial: Trial | None = None
 
 
 class Memory(Value, frozen=True, kw_only=True):
@@ -564,6 +589,7 @@ class Memory(Value, frozen=True, kw_only=True):
         people: each person's facts as their last cycle left them.
         last_sync: the last finished cycle.
         last_upgrade: the last finished cycle of kind upgrade.
+        trial: the last verified revision of a testing branch; it may have ended with a reboot.
 
     """
 
@@ -575,6 +601,7 @@ class Memory(Value, frozen=True, kw_only=True):
     people: tuple[PersonFacts, ...] = ()
     last_sync: CycleSummary | None = None
     last_upgrade: CycleSummary | None = None
+    trial: Trial | None = None
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -690,6 +717,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         config_error: why the newest configuration file was refused; empty if it was not.
         left_out: what of the configuration in force cannot be used on this host.
         boot: the assessment of this boot.
+        trial: the revision of a testing branch that runs, and is not what the next boot runs.
 
     """
 
@@ -713,6 +741,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     config_error: str = ""
     left_out: tuple[str, ...] = ()
     boot: BootFacts = BootFacts()
+    trial: Trial | None = None
 
 
 class Update(Value, frozen=True, kw_only=True):

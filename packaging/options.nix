@@ -86,6 +86,11 @@ in
             default = "main";
             description = "What is deployed.";
           };
+          testing = mkOption {
+            type = types.bool;
+            default = true;
+            description = "Where the branch `testing-HOST` is on top of it, run that one on this host, until the next reboot.";
+          };
           directory = mkOption {
             type = types.str;
             default = "";

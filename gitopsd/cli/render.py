@@ -186,11 +186,14 @@ def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "deployed", [f"{short(deployed['revision'])}, {ago(deployed['at'], look)}", deployed["toplevel"]]
     else:
         yield "deployed", ["nothing by gitopsd yet"]
+    if trial := answer.get("trial"):
+        head = f"{short(trial['revision'])} runs since {ago(trial['at'], look)}, until the next reboot"
+        yield "testing", [look.paint(head, _YELLOW), trial["toplevel"]]
     wanted = deployed["toplevel"] if deployed else None
     if current and current == profile:
         yield "system", [f"generation {generation} runs and is the boot default{_compared(current, wanted, look)}"]
     else:
-        yield "running", [_named(current, wanted, look)]
+        yield "running", ["the system that is tested" if answer.get("trial") else _named(current, wanted, look)]
         number = f"generation {generation}, " if generation else ""
         yield "boot default", [number + _named(profile, wanted, look)]
     if system.get("drift"):

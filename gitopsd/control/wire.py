@@ -170,6 +170,9 @@ class Facts:
     candidate: str | None
     built: Built | None
     switching: Switching | None
+    testing: str | None
+    trial: bool
+    tried_before: str | None
 
 
 @dataclass(kw_only=True)
@@ -237,6 +240,15 @@ class Rejection:
 @dataclass(kw_only=True)
 class Deployed:
     """See `types.Deployed`."""
+
+    revision: str
+    toplevel: str
+    at: float
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """See `types.Trial`."""
 
     revision: str
     toplevel: str
@@ -317,6 +329,7 @@ class Status:
     config_error: str
     left_out: list[str]
     boot: Boot
+    trial: Trial | None
 
 
 @dataclass(kw_only=True)

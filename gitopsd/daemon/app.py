@@ -161,6 +161,7 @@ def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | 
         deployed=memory.deployed,
         rejected=memory.rejected,
         blocked=memory.blocked,
+        trial=memory.trial,
         config_path=str(paths.config),
     )
 

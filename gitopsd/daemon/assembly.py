@@ -80,7 +80,8 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         directory=system.directory,
         timeout=system.build_timeout,
     )
-    mirror = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch)
+    testing = f"testing-{config.host}" if system.testing else ""
+    mirror = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch, testing=testing)
     source = mirror if config.config is not None else None
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
     units, clock = around.systemd, around.clock
@@ -104,6 +105,8 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 signatures=_signatures(system, mirror_path, around),
                 activator=activator,
                 store=around.store,
+                clock=clock,
+                testing_branch=testing,
             ),
             State.build: partial(
                 build,

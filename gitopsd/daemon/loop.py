@@ -25,6 +25,7 @@ from gitopsd.policy import (
     is_drift,
     merge_requests,
     rest,
+    runs,
     sum_up,
     takes_the_machine_down,
 )
@@ -33,6 +34,7 @@ from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
     Attempt,
+    Built,
     Cycle,
     CycleDetail,
     CycleEnd,
@@ -46,6 +48,7 @@ from gitopsd.types import (
     Snapshot,
     StepRecord,
     StepResult,
+    Trial,
     Update,
 )
 
@@ -109,10 +112,12 @@ class Loop:
     def snapshot(self) -> Snapshot:
         """See `ports.Supervisor`. What runs is read anew: a person may have switched by hand."""
         system = self._steps.activator.facts()
-        drift = is_drift(system, self._board.snapshot.deployed)
-        boot = msgspec.structs.replace(self._steps.golden.facts(), stage=self._board.snapshot.boot.stage)
+        shown = self._board.snapshot
+        trial = shown.trial if shown.trial is not None and runs(shown.trial, system) else None
+        drift = is_drift(system, shown.deployed, trial)
+        boot = msgspec.structs.replace(self._steps.golden.facts(), stage=shown.boot.stage)
         return msgspec.structs.replace(
-            self._board.snapshot, system=msgspec.structs.replace(system, drift=drift), boot=boot
+            shown, system=msgspec.structs.replace(system, drift=drift), boot=boot, trial=trial
         )
 
     async def changes(self) -> AsyncIterator[Snapshot]:
@@ -315,7 +320,7 @@ class Loop:
             toplevel=built.toplevel if built is not None else None,
         )
         verified = result.event is Event.settled and result.outcome in (Outcome.success, Outcome.up_to_date)
-        deployed = Deployed(revision=built.revision, toplevel=built.toplevel, at=now) if verified and built else None
+        deployed, trial = self._verified(built, now, trial=cycle.facts.trial) if verified and built else (None, None)
         blocked = message if result.event is Event.block else ""
         await self._store.finish_cycle(
             CycleEnd(
@@ -326,12 +331,19 @@ class Loop:
                 rejection=rejection,
                 deployed=deployed,
                 blocked=blocked,
+                trial=trial,
             )
         )
         await self._tidy()
         self._log_end(summary, cycle)
         self._remember(await self._store.memory())
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
+
+    def _verified(self, built: Built, now: float, *, trial: bool) -> tuple[Deployed | None, Trial | None]:
+        if not trial:
+            return Deployed(revision=built.revision, toplevel=built.toplevel, at=now), None
+        boot = self._clock.boot_id()
+        return None, Trial(revision=built.revision, toplevel=built.toplevel, at=now, boot_id=boot)
 
     async def _tidy(self) -> None:
         """Free the activation's unit. If that fails, the next activation makes room for itself."""
@@ -392,6 +404,7 @@ class Loop:
             deployed=memory.deployed,
             rejected=memory.rejected,
             blocked=memory.blocked,
+            trial=memory.trial,
         )
 
     def _show(self, cycle: Cycle) -> None:

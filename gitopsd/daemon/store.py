@@ -28,6 +28,7 @@ from gitopsd.types import (
     PersonFacts,
     Rejection,
     StepRecord,
+    Trial,
 )
 
 T = TypeVar("T")
@@ -128,6 +129,10 @@ class SqliteStore:
                 db.execute("INSERT OR REPLACE INTO people VALUES (?, ?)", (person.user, _encode(person)))
             if end.deployed is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(end.deployed),))
+                db.execute("DELETE FROM memory WHERE key = 'trial'")
+            if end.trial is not None:
+                db.execute("DELETE FROM rejected WHERE revision = ?", (end.trial.revision,))
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('trial', ?)", (_encode(end.trial),))
             if end.blocked:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('blocked', ?)", (_encode(end.blocked),))
             oldest = summary.id - self._keep
@@ -177,6 +182,8 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> int:
             db.execute("DELETE FROM memory WHERE key = 'blocked'")
+            # A trial that ended with its boot may begin again.
+            db.execute("UPDATE memory SET value = json_set(value, '$.boot_id', '') WHERE key = 'trial'")
             return db.execute("DELETE FROM rejected").rowcount
 
         return await self._write(work)
@@ -277,6 +284,7 @@ def _memory(db: sqlite3.Connection) -> Memory:
         rejected=tuple(msgspec.json.decode(row[0], type=Rejection) for row in rejected),
         blocked=msgspec.json.decode(values["blocked"], type=str) if "blocked" in values else "",
         people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
+        trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
         last_sync=_last(db, tuple(CycleKind)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
     )

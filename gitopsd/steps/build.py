@@ -30,7 +30,10 @@ async def build(
     facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
     cycle = msgspec.structs.replace(cycle, facts=facts)
     system = activator.facts()
-    if same_system(toplevel, system, mode):
+    if facts.trial and toplevel == system.current:
+        message = f"{short(revision)} changes nothing here"
+        return StepResult(event=Event.settled, facts=facts, message=message, outcome=Outcome.up_to_date)
+    if not facts.trial and same_system(toplevel, system, mode):
         message, outcome = f"{short(revision)} changes nothing here", Outcome.up_to_date
         if toplevel == system.current:
             await source.mark_deployed(revision)

@@ -39,4 +39,4 @@ async def _fetch_config(facts: Facts, reporter: Reporter, source: ConfigSource) 
         return msgspec.structs.replace(facts, config_offline=True, head=await source.head())
     except Failed as error:
         return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())
-    return msgspec.structs.replace(facts, head=head)
+    return msgspec.structs.replace(facts, head=head, testing=await source.testing())

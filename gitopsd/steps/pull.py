@@ -6,8 +6,8 @@ import msgspec
 
 from gitopsd.errors import Rejected
 from gitopsd.machine import Event
-from gitopsd.policy import choose
-from gitopsd.ports import Activator, ConfigSource, Dotfiles, Reporter, Signatures, Store
+from gitopsd.policy import Choice, choose, prefer_testing
+from gitopsd.ports import Activator, Clock, ConfigSource, Dotfiles, Reporter, Signatures, Store
 from gitopsd.steps.needs import needed
 from gitopsd.steps.people import each_person
 from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, Revision, StepResult, SyncWord, SystemFacts
@@ -21,6 +21,8 @@ async def pull(
     source: ConfigSource | None,
     activator: Activator,
     store: Store,
+    clock: Clock,
+    testing_branch: str = "",
     signatures: Signatures | None = None,
 ) -> StepResult:
     """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
@@ -34,7 +36,22 @@ async def pull(
     reporter.line("Pulling latest nix-config...")
     memory = await store.memory()
     before = memory.deployed.revision if memory.deployed is not None else await source.marked_deployed()
-    result = await _choose(cycle, source, activator.facts(), memory, before)
+    system = activator.facts()
+    choice = await _choose(cycle, source, system, memory, before)
+    testing = cycle.facts.testing
+    # What the trunk has taken in needs no test any more.
+    if testing is not None and not await _contains(source, cycle.facts.head, testing):
+        choice = prefer_testing(
+            choice,
+            testing,
+            branch=testing_branch,
+            on_top=await _contains(source, testing, cycle.facts.head),
+            system=system,
+            trial=memory.trial,
+            boot_id=clock.boot_id(),
+            rejected=memory.rejected,
+        )
+    result = await _result(cycle, choice, source, memory)
     if result.event is Event.done and signatures is not None:
         return await _trusted(result, reporter, signatures, before)
     return result
@@ -42,10 +59,10 @@ async def pull(
 
 async def _choose(
     cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory, before: Revision | None
-) -> StepResult:
+) -> Choice:
     facts, deployed = cycle.facts, memory.deployed
     descends = before is None or facts.head in (None, before) or await source.descends(facts.head, before)
-    choice = choose(
+    return choose(
         facts.head,
         offline=facts.config_offline,
         error=facts.config_error,
@@ -56,9 +73,20 @@ async def _choose(
         descends=descends,
         accept_diverged=cycle.accept_diverged,
     )
+
+
+async def _contains(source: ConfigSource, revision: Revision | None, other: Revision | None) -> bool:
+    if revision is None or other is None:
+        return False
+    return revision == other or await source.descends(revision, other)
+
+
+async def _result(cycle: Cycle, choice: Choice, source: ConfigSource, memory: Memory) -> StepResult:
+    facts = cycle.facts
     if choice.deploy is not None:
         subject = await source.subject(choice.deploy)
-        facts = msgspec.structs.replace(facts, candidate=choice.deploy)
+        tried = memory.trial.revision if memory.trial is not None else None
+        facts = msgspec.structs.replace(facts, candidate=choice.deploy, trial=choice.trial, tried_before=tried)
         return StepResult(event=Event.done, facts=facts, message=f"{choice.message} ({subject})")
     event = Event.settled if choice.outcome in FINE else Event.fail
     return StepResult(event=event, facts=facts, message=choice.message, outcome=choice.outcome)

@@ -34,7 +34,7 @@ async def switch(
             previous_generation=system.generation,
             failed_before=await units.failed(),
             active_before=tuple(unit.name for unit in await units.health(validate_units) if unit.active == "active"),
-            mode=mode,
+            mode="test" if cycle.facts.trial else mode,
         )
         cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=switching))
         await reporter.checkpoint(cycle.facts)

@@ -39,14 +39,31 @@ async def verify(
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, cut_off=True)
+    if cycle.facts.trial:
+        return await _tested(cycle, reporter, built, builder)
     problem = await _make_default(cycle, built, activator)
     if problem:
         return undo(cycle, switching, problem)
     await through.source.mark_deployed(built.revision)
+    await _release_trial(cycle, built, builder)
     await builder.release(built.revision)
     reporter.line("=== Deployment Successful ===")
     message = f"{short(built.revision)} is deployed and verified"
     return StepResult(event=Event.settled, facts=cycle.facts, message=message, outcome=Outcome.success)
+
+
+async def _tested(cycle: Cycle, reporter: Reporter, built: Built, builder: Builder) -> StepResult:
+    """It stays a GC root: a later trial that fails comes back to it, and nothing else keeps it then."""
+    await _release_trial(cycle, built, builder)
+    reporter.line("=== Test Successful ===")
+    message = f"{short(built.revision)} runs and is verified; it is being tested, and the next boot runs the old system"
+    return StepResult(event=Event.settled, facts=cycle.facts, message=message, outcome=Outcome.success)
+
+
+async def _release_trial(cycle: Cycle, built: Built, builder: Builder) -> None:
+    tried = cycle.facts.tried_before
+    if tried is not None and tried != built.revision:
+        await builder.release(tried)
 
 
 async def _make_default(cycle: Cycle, built: Built, activator: Activator) -> str:

@@ -102,8 +102,8 @@ class Git:
         pairs = (line.split("\t", 1) for line in result.stdout.splitlines())
         return {name: commit for commit, name in pairs}
 
-    async def fetch(self, remote: str, refspec: str, *, prune: bool = False) -> None:
-        """Bring what the refspec names here; with `prune`, drop what the remote dropped.
+    async def fetch(self, remote: str, *refspecs: str, prune: bool = False) -> None:
+        """Bring what the refspecs name here; with `prune`, drop what the remote dropped.
 
         Raises:
             Transient: the remote cannot be reached.
@@ -113,7 +113,7 @@ class Git:
             f"cannot fetch from {remote}",
             *("fetch", "--no-tags", "--no-write-fetch-head", "--no-auto-gc", "--quiet"),
             *(("--prune",) if prune else ()),
-            *("--", remote, refspec),
+            *("--", remote, *refspecs),
             timeout=NETWORK,
         )
 
@@ -125,6 +125,11 @@ class Git:
             fine=(0, 1),
         )
         return result.stdout.strip() or None
+
+    async def refs(self, *patterns: str) -> dict[str, str]:
+        """The commits of this repository's refs that match, by full name; a pattern also matches what is below it."""
+        result = await self.run("cannot read the refs", "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
+        return dict(line.split(" ") for line in result.stdout.splitlines())
 
     async def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `ancestor` is `descendant` or one of its ancestors."""
@@ -153,6 +158,10 @@ class Git:
     async def update_ref(self, ref: str, commit: str) -> None:
         """Point a ref at a commit."""
         await self.run(f"cannot set {ref}", "update-ref", "--", ref, commit)
+
+    async def delete_ref(self, ref: str) -> None:
+        """Take a ref away; it is no error if there is none."""
+        await self.run(f"cannot remove {ref}", "update-ref", "-d", "--", ref)
 
     async def run(
         self,

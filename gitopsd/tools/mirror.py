@@ -11,6 +11,8 @@ from gitopsd.tools.process import Processes
 from gitopsd.types import Revision, parse_revision
 
 _DEPLOYED = "refs/gitopsd/deployed"
+_HEADS = "refs/heads/"
+_TRACKING = "refs/remotes/origin/"
 
 
 class Mirror:
@@ -20,40 +22,55 @@ class Mirror:
         processes: starts git.
         path: of the repository; it is created by the first fetch.
         url: of the remote.
-        branch: what is deployed.
+        branch: the trunk: what is deployed.
+        testing: the branch that is tested on top of it; empty if none is.
 
     """
 
-    def __init__(self, processes: Processes, path: Path, *, url: str, branch: str) -> None:
+    def __init__(self, processes: Processes, path: Path, *, url: str, branch: str, testing: str = "") -> None:
         self._git = Git(processes, str(path))
         self._path = path
         self._url = url
         self._branch = branch
+        self._testing = testing
+        # What the mirror has of these branches; nobody else writes to it.
+        self._known: dict[str, Revision] | None = None
 
     async def fetch(self) -> Revision:
-        """See `ports.ConfigSource`. Asks for the branch's head first: nothing new costs one question."""
+        """See `ports.ConfigSource`. Asks for both branches first, in one question: nothing new costs no more than that."""
         if not self._path.exists():
             await self._git.init_bare()
-        head = await self._git.ls_remote(self._url, f"refs/heads/{self._branch}")
-        if head is None:
+            self._known = None
+        answer = await self._git.ls_remote_refs(self._url, *(f"{_HEADS}{branch}" for branch in self._branches))
+        remote = {branch: answer[f"{_HEADS}{branch}"] for branch in self._branches if f"{_HEADS}{branch}" in answer}
+        if self._branch not in remote:
             raise Absent(
                 f"the configuration repository {self._url} has no branch {self._branch!r}",
                 meaning="the system stays as it is",
                 advice="push the branch, or correct config.branch",
             )
-        revision = parse_revision(head)
-        if revision != await self.head():
+        known = await self._heads()
+        if remote != known:
+            await self._take_over(remote, known)
+            known = await self._heads()
+        return known[self._branch]
+
+    async def _take_over(self, remote: dict[str, str], known: dict[str, Revision]) -> None:
+        self._known = None
+        new = [branch for branch, commit in remote.items() if commit != known.get(branch)]
+        if new:
             # `+`: what the remote says is taken over; whether a rewound branch is deployed is decided in pull.
-            await self._git.fetch(self._url, f"+refs/heads/{self._branch}:{self._ref}")
-            revision = parse_revision(await self._git.rev_parse(self._ref) or "")
-        return revision
+            await self._git.fetch(self._url, *(f"+{_HEADS}{branch}:{_TRACKING}{branch}" for branch in new))
+        for branch in known.keys() - remote.keys():
+            await self._git.delete_ref(f"{_TRACKING}{branch}")
 
     async def head(self) -> Revision | None:
         """See `ports.ConfigSource`."""
-        if not self._path.exists():
-            return None
-        found = await self._git.rev_parse(self._ref)
-        return None if found is None else parse_revision(found)
+        return (await self._heads()).get(self._branch)
+
+    async def testing(self) -> Revision | None:
+        """See `ports.ConfigSource`."""
+        return (await self._heads()).get(self._testing)
 
     async def descends(self, revision: Revision, ancestor: Revision) -> bool:
         """See `ports.ConfigSource`. An ancestor that the mirror does not know any more counts as not contained."""
@@ -77,5 +94,14 @@ class Mirror:
         return None if found is None else parse_revision(found)
 
     @property
-    def _ref(self) -> str:
-        return f"refs/remotes/origin/{self._branch}"
+    def _branches(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(filter(None, (self._branch, self._testing))))
+
+    async def _heads(self) -> dict[str, Revision]:
+        if not self._path.exists():
+            return {}
+        if self._known is None:
+            found = await self._git.refs(*(f"{_TRACKING}{branch}" for branch in self._branches))
+            short = {name.removeprefix(_TRACKING): commit for name, commit in found.items()}
+            self._known = {branch: parse_revision(short[branch]) for branch in self._branches if branch in short}
+        return self._known

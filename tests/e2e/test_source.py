@@ -94,3 +94,56 @@ def test_a_host_that_has_lost_its_list_of_signers_deploys_nothing_and_rejects_no
     malphas.run(["mv", "/var/lib/away", "/var/lib/allowed_signers"])
     assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
     assert "hello one" in hello(malphas)
+
+
+def test_a_testing_branch_runs_until_the_next_reboot_and_the_trunk_comes_back(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", "griefling")
+    malphas, griefling = scene.hosts["malphas"], scene.hosts["griefling"]
+    scene.push_config("trunk", hello_service=HELLO.format(word="trunk"))
+    for host in (malphas, griefling):
+        host.run(["gitopsctl", "upgrade"])
+    default, generations = malphas.boot_default(), malphas.generations()
+
+    def push_test(word: str, onto: str) -> None:
+        scene.forge.rewrite("nix-config", onto, branch="testing-malphas")
+        files = {"hosts/malphas/units/hello.service": HELLO.format(word=word)}
+        scene.forge.push_change("nix-config", files, f"test {word}", branch="testing-malphas")
+
+    trunk = scene.forge.head("nix-config")
+    push_test("first", trunk)
+    for host in (malphas, griefling):
+        host.run(["gitopsctl", "upgrade"])
+    assert "hello first" in hello(malphas)
+    assert "hello trunk" in hello(griefling)
+    assert (malphas.boot_default(), malphas.generations()) == (default, generations)
+    shown = status(malphas)
+    assert shown["trial"]["revision"] == scene.forge.head("nix-config", "testing-malphas")
+    assert shown["deployed"]["revision"] == trunk
+    assert not shown["system"]["drift"]
+    assert "testing: " in malphas.run(["gitopsctl", "status"]).stdout
+
+    push_test("second", trunk)  # a forced push
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello second" in hello(malphas)
+
+    malphas.reboot()
+    assert "hello trunk" in hello(malphas)
+    assert "ended with the reboot" in malphas.run(["gitopsctl", "upgrade"]).stdout
+    assert "hello trunk" in hello(malphas)
+
+    push_test("third", trunk)
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello third" in hello(malphas)
+    scene.forge.git("nix-config", "update-ref", "-d", "refs/heads/testing-malphas")
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello trunk" in hello(malphas)
+    assert malphas.current_system() == malphas.boot_default() == default
+
+    push_test("fourth", trunk)
+    malphas.run(["gitopsctl", "upgrade"])
+    scene.forge.rewrite("nix-config", scene.forge.head("nix-config", "testing-malphas"))
+    for host in (malphas, griefling):
+        host.run(["gitopsctl", "upgrade"])
+    assert "hello fourth" in hello(malphas)
+    assert malphas.current_system() == malphas.boot_default() != default
+    assert status(malphas)["trial"] is None

@@ -122,7 +122,7 @@ class Site(Host):
         cycle = learned(await fetch(cycle, reporter, people=people, source=None))
         cycle = learned(await capture(cycle, reporter, people=people))
         cycle = learned(await push(cycle, reporter, people=people, host=self.name))
-        cycle = learned(await pull(cycle, reporter, people=people, source=None, activator=none, store=none))
+        cycle = learned(await pull(cycle, reporter, people=people, source=None, activator=none, store=none, clock=none))
         return cycle.facts.people[0]
 
     @property

@@ -107,6 +107,11 @@ class FakeSource:
         self.error = error
         self.contained = True
         self.marked: Revision | None = None
+        self.remote_testing: Revision | None = None
+        self.history: dict[Revision, tuple[Revision, ...]] | None = None  # the ancestors of each revision
+
+    async def testing(self) -> Revision | None:
+        return self.remote_testing
 
     async def fetch(self) -> Revision:
         if self.error is not None:
@@ -118,7 +123,7 @@ class FakeSource:
         return self.remote_head
 
     async def descends(self, revision: Revision, ancestor: Revision) -> bool:
-        return self.contained
+        return self.contained if self.history is None else ancestor in self.history.get(revision, ())
 
     async def subject(self, revision: Revision) -> str:
         return "a subject"

@@ -35,6 +35,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Detail: types.CycleDetail,
     wire.Rejection: types.Rejection,
     wire.Deployed: types.Deployed,
+    wire.Trial: types.Trial,
     wire.Attempt: types.Attempt,
     wire.System: types.SystemFacts,
     wire.BootRollback: types.BootRollback,
@@ -43,7 +44,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Update: types.Update,
 }
 # What is of no use to a client.
-LEFT_OUT: dict[type, set[str]] = {wire.Cycle: {"boot_id"}}
+LEFT_OUT: dict[type, set[str]] = {wire.Cycle: {"boot_id"}, wire.Trial: {"boot_id"}}
 
 
 @pytest.mark.parametrize("shape", PAIRS, ids=lambda shape: shape.__name__)

@@ -102,6 +102,8 @@ class World:
                 signatures=self.signatures,
                 activator=self.activator,
                 store=store,
+                clock=self.clock,
+                testing_branch="testing-malphas",
             ),
             State.build: partial(
                 build,
@@ -147,6 +149,7 @@ class World:
                 deployed=memory.deployed,
                 rejected=memory.rejected,
                 blocked=memory.blocked,
+                trial=memory.trial,
             )
         )
         loop = Loop(

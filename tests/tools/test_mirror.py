@@ -1,0 +1,130 @@
+"""The mirror: what the remote has is here after one question, and nothing that it dropped."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitopsd.errors import Absent
+from gitopsd.tools.mirror import Mirror
+from gitopsd.tools.process import Processes, Result
+from gitopsd.types import Revision
+
+
+class Counted(Processes):
+    """Remembers the verbs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.verbs: list[str] = []
+
+    async def run(self, argv: Sequence[str], **options: Any) -> Result:
+        known = ("init", "ls-remote", "fetch", "for-each-ref", "update-ref", "rev-parse", "merge-base")
+        self.verbs.append(next(word for word in argv if word in known))
+        return await super().run(argv, **options)
+
+
+class Remote:
+    def __init__(self, place: Path) -> None:
+        self.path = place / "remote"
+        self.git("init", "--quiet", "--initial-branch=main", str(self.path), inside=False)
+
+    def git(self, *arguments: str, inside: bool = True) -> str:
+        identity = ("-c", "user.name=r", "-c", "user.email=r@example.org")
+        where = ("-C", str(self.path)) if inside else ()
+        return subprocess.run(
+            ["git", *where, *identity, *arguments], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self, branch: str, parent: str = "") -> Revision:
+        chain = ("-p", parent) if parent else ()
+        commit = self.git("commit-tree", *chain, "-m", branch, "4b825dc642cb6eb9a060e54bf8d69288fbee4904")
+        self.git("update-ref", f"refs/heads/{branch}", commit)
+        return Revision(commit)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Remote:
+    if shutil.which("git") is None:
+        if os.environ.get("GITOPSD_LAB_REQUIRED") == "1":
+            pytest.fail("needs git")
+        pytest.skip("needs git")
+    return Remote(tmp_path)
+
+
+def mirror(remote: Remote, processes: Processes, testing: str = "testing-a") -> Mirror:
+    return Mirror(processes, remote.path.parent / "m.git", url=str(remote.path), branch="main", testing=testing)
+
+
+async def test_nothing_new_costs_one_question(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    test = remote.commit("testing-a", trunk)
+    processes = Counted()
+    here = mirror(remote, processes)
+    assert await here.head() is None
+    assert await here.fetch() == trunk
+    processes.verbs.clear()
+    assert (await here.fetch(), await here.head(), await here.testing()) == (trunk, trunk, test)
+    assert processes.verbs == ["ls-remote"]
+
+
+async def test_a_daemon_that_has_just_started_knows_what_the_last_one_fetched(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    test = remote.commit("testing-a", trunk)
+    await mirror(remote, Processes()).fetch()
+    here = mirror(remote, Processes())
+    assert (await here.head(), await here.testing()) == (trunk, test)
+
+
+async def test_a_branch_that_is_gone_from_the_remote_is_gone_here(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    remote.commit("testing-a", trunk)
+    here = mirror(remote, Processes())
+    await here.fetch()
+    remote.git("update-ref", "-d", "refs/heads/testing-a")
+    await here.fetch()
+    assert await here.testing() is None
+    assert await mirror(remote, Processes()).testing() is None
+
+
+async def test_both_branches_may_be_rewritten(remote: Remote) -> None:
+    first = remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    trunk = remote.commit("main", remote.commit("main", first))
+    test = remote.commit("testing-a", trunk)
+    await here.fetch()
+    remote.git("update-ref", "refs/heads/main", first)
+    other = remote.commit("testing-a", first)
+    assert (await here.fetch(), await here.testing()) == (first, other)
+    assert await here.descends(other, first)
+    assert not await here.descends(other, trunk)
+    assert other != test
+
+
+async def test_only_the_branches_that_were_asked_for_are_taken(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    for name in ("testing-b", "side/main", "main-2"):
+        remote.commit(name, trunk)
+    remote.commit("testing-a/below", trunk)
+    here = mirror(remote, Processes())
+    assert (await here.fetch(), await here.testing()) == (trunk, None)
+    assert await mirror(remote, Processes(), testing="").testing() is None
+
+
+async def test_a_remote_without_the_branch_is_told_from_one_that_is_away(remote: Remote) -> None:
+    remote.commit("testing-a")
+    with pytest.raises(Absent, match="has no branch 'main'"):
+        await mirror(remote, Processes()).fetch()
+
+
+async def test_a_mirror_that_was_removed_is_made_again(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    shutil.rmtree(remote.path.parent / "m.git")
+    assert await here.fetch() == trunk
