@@ -126,6 +126,9 @@ def _default(value: object, kind: Any) -> str:
         case float() if kind == config.Seconds:
             number, unit = next((value / (size or 1), unit) for size, unit in _SIZES if value >= size)
             return f'`"{number:g}{unit}"`'
+        case int() if kind == config.Size:
+            number, unit = next((value // size, unit) for unit, size in _BINARY if value % size == 0)
+            return f'`"{number}{unit}"`'
         case tuple():
             return "`[]`"
         case str():
@@ -134,6 +137,7 @@ def _default(value: object, kind: Any) -> str:
             return f"`{value}`"
 
 
+_BINARY = (("G", 1024**3), ("M", 1024**2), ("K", 1024), ("", 1))
 _SIZES = ((3600, "h"), (60, "min"), (0, "s"))
 
 

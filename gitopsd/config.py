@@ -19,10 +19,13 @@ from gitopsd.errors import ConfigError
 DEFAULT_PATH = Path("/etc/gitopsd/config.toml")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|min|m|h|d)")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)")
+_SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
 Seconds = Annotated[float, "duration"]
 UnitName = Annotated[str, "unit"]
+Size = Annotated[int, "size"]  # bytes
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -136,6 +139,21 @@ class ProbeConfig(Section, frozen=True, kw_only=True):
     boot: bool = False
 
 
+class SpaceConfig(Section, frozen=True, kw_only=True):
+    """`[space]`: what must be free before anything is built or switched. A lack of it is never held against a revision.
+
+    Args:
+        store: in the file system of `/nix/store`, before a build.
+        boot: in that of the boot loader's files, beside the kernel and initrd of the new system unless it has them.
+        boot_path: where the boot loader's files are.
+
+    """
+
+    store: Size = 1024**3
+    boot: Size = 16 * 1024**2
+    boot_path: str = "/boot"
+
+
 class VerifyConfig(Section, frozen=True, kw_only=True):
     """`[verify]`: what a new system must prove.
 
@@ -148,6 +166,9 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
             system: a host that cannot fetch any more cannot be repaired by a push.
         reach_within: how long the network of a new system may take to come up for that.
         on_validation_failure: `rollback`, or `keep` the new system and report.
+        validation_checks: shell commands that must end with status 0 before anything is switched; `$TOPLEVEL` is the
+            store path that was built. They run as root, in `/`, with a small environment, and change nothing.
+        validation_timeout: how long each of them may take.
 
     """
 
@@ -158,6 +179,8 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
     reachability: bool = True
     reach_within: Seconds = 60.0
     on_validation_failure: typing.Literal["rollback", "keep"] = "rollback"
+    validation_checks: tuple[str, ...] = ()
+    validation_timeout: Seconds = 60.0
 
 
 class BootConfig(Section, frozen=True, kw_only=True):
@@ -255,6 +278,7 @@ class Config(Section, frozen=True, kw_only=True):
     switch: SwitchConfig = SwitchConfig()
     verify: VerifyConfig = VerifyConfig()
     boot: BootConfig = BootConfig()
+    space: SpaceConfig = SpaceConfig()
     retry: RetryConfig = RetryConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
     control: ControlConfig = ControlConfig()
@@ -277,7 +301,6 @@ PLANNED: dict[str, str] = {
     "config.post_update_hooks": "hooks",
     "config.ssh_key": "a key per repository",
     "dotfiles.ssh_key": "a key per repository",
-    "verify.validation_checks": "a person's own checks before the switch",
 }
 
 
@@ -389,6 +412,10 @@ def _value(kind: Any, raw: Any, path: str, faults: list[Fault]) -> Any:
         seconds = duration(raw)
         if seconds is not None:
             return seconds
+    elif kind == Size:
+        bytes_ = size(raw)
+        if bytes_ is not None:
+            return bytes_
     elif origin is typing.Literal:
         if raw in args:
             return raw
@@ -415,6 +442,16 @@ def duration(raw: object) -> float | None:
     return float(sum(float(number) * _UNITS[unit] for number, unit in _DURATION.findall(raw)))
 
 
+def size(raw: object) -> int | None:
+    """Bytes in a size: `500M`, `1.5G`, or a number of bytes; K, M, G and T are powers of 1024. None if it is none."""
+    if isinstance(raw, bool):
+        return None
+    if isinstance(raw, int):
+        return raw if raw >= 0 else None
+    found = _SIZE.fullmatch(raw.strip()) if isinstance(raw, str) else None
+    return None if found is None else int(float(found[1]) * _SIZES[found[2]])
+
+
 def _found(raw: object) -> str:
     match raw:
         case dict():
@@ -429,6 +466,8 @@ def _expected(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if kind == Seconds:
         return 'a duration such as "30s" or "5min"'
+    if kind == Size:
+        return 'a size such as "500M" or "2G"'
     if kind == UnitName:
         return 'a unit with its suffix, such as "sshd.service"'
     if origin is typing.Literal:
@@ -460,6 +499,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             faults.append(
                 Fault(path=f"dotfiles[{i}].source", found=repr(person.source), expected="a path below the home")
             )
+    if not Path(config.space.boot_path).is_absolute():
+        faults.append(Fault(path="space.boot_path", found=repr(config.space.boot_path), expected="an absolute path"))
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
     if config.config is not None and config.config.signatures is not None:

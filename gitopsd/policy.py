@@ -8,6 +8,7 @@ from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Transient
 from gitopsd.machine import Event, State
 from gitopsd.types import (
     FINE,
+    Check,
     Cycle,
     CycleKind,
     CycleSummary,
@@ -23,6 +24,7 @@ from gitopsd.types import (
     SystemFacts,
     Trial,
     UnitHealth,
+    Verdict,
 )
 
 # The words that leave a sync's exit status at 0: offline and parked conflicts are normal.
@@ -314,6 +316,23 @@ def sum_up(outcome: Outcome, message: str, people: Sequence[PersonFacts], kind: 
 def takes_the_machine_down(history: Iterable[CycleSummary], revision: Revision) -> bool:
     """Whether an earlier cycle was interrupted while it activated this revision too. Once may be a power cut."""
     return any(cycle.outcome is Outcome.interrupted and cycle.revision == revision for cycle in history)
+
+
+def stopping(checks: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks that do not let a build pass; those that are the revision's fault come first."""
+    failed = [check for check in checks if check.verdict is Verdict.failed]
+    return (*failed, *(check for check in checks if check.verdict is Verdict.prevented))
+
+
+def explained(checks: Sequence[Check]) -> str:
+    """What stopped a build: one line for each check, then what they said beside that, and what to do."""
+    heads = "; ".join(f"check `{check.name}`: {first_line(check.said)}" for check in checks)
+    lines = [heads]
+    for check in checks:
+        lines += [f"  {line}" for line in check.said.splitlines()[1:]]
+    lines.append("  the system is unchanged")
+    lines += [f"  try: {check.advice}" for check in checks if check.advice]
+    return "\n".join(lines)
 
 
 def same_system(built: StorePath, system: SystemFacts, mode: str) -> bool:

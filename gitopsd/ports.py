@@ -14,6 +14,7 @@ from gitopsd.types import (
     Beginning,
     BootFacts,
     Candidate,
+    Check,
     Conflicts,
     Cycle,
     CycleDetail,
@@ -25,6 +26,7 @@ from gitopsd.types import (
     Memory,
     PersonFacts,
     Rejection,
+    Review,
     Revision,
     Settled,
     Snapshot,
@@ -232,16 +234,24 @@ class Builder(Protocol):
 
         """
 
-    async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
-        """Check that it is a NixOS system for this machine which has all `units`.
-
-        Raises:
-            Rejected: it is not; the message names the check.
-
-        """
-
     async def release(self, revision: Revision) -> None:
         """Drop the GC root of a build that was deployed or rejected."""
+
+
+class Inspector(Protocol):
+    """Looks at what was built, before anything is switched to it. Changes nothing."""
+
+    async def room(self) -> Check:
+        """Whether there is room for a build."""
+
+    async def inspect(self, toplevel: StorePath, progress: Callable[[str], None]) -> Review:
+        """Make all checks, up to the first that fails, and compare it with what runs. Repeatable.
+
+        Args:
+            toplevel: what was built.
+            progress: hears which check is made.
+
+        """
 
 
 class Activator(Protocol):

@@ -339,6 +339,51 @@ class Built(Value, frozen=True, kw_only=True):
     toplevel: StorePath
 
 
+class Verdict(enum.Enum):
+    """What a check before the switch found."""
+
+    passed = "passed"
+    noted = "noted"  # a person should know; nothing stops because of it
+    failed = "failed"  # the revision is at fault, and is rejected
+    prevented = "prevented"  # this machine is not ready for it; the revision stays eligible
+
+
+class Check(Value, frozen=True, kw_only=True):
+    """One check of what was built, before anything is switched.
+
+    Args:
+        name: such as `is for this host`.
+        verdict: what it found.
+        said: what is so, one sentence; may have more lines after it. Empty if there is nothing to say.
+        advice: what a person types next; empty if nothing.
+
+    """
+
+    name: str
+    verdict: Verdict
+    said: str = ""
+    advice: str = ""
+
+
+class Review(Value, frozen=True, kw_only=True):
+    """What was found out about a toplevel before anything is switched.
+
+    Args:
+        checks: in the order in which they were made; a check that fails ends the review.
+        closure: how its closure differs from that of what runs, as `nix store diff-closures` says; may be cut off.
+        activation: what `switch-to-configuration dry-activate` says; may be cut off.
+        inhibitors: names of the switch inhibitors that differ: NixOS does not switch to it in a running system.
+        reboot: what of it only a reboot brings into use, such as `kernel`.
+
+    """
+
+    checks: tuple[Check, ...] = ()
+    closure: str = ""
+    activation: str = ""
+    inhibitors: tuple[str, ...] = ()
+    reboot: tuple[str, ...] = ()
+
+
 class UnitHealth(Value, frozen=True, kw_only=True):
     """One unit as systemd sees it (org.freedesktop.systemd1.Unit and .Service).
 
@@ -402,6 +447,7 @@ class Facts(Value, frozen=True, kw_only=True):
         testing: the head of this host's testing branch on the remote, or as last seen.
         trial: the candidate comes from there: it is run and verified, and the next boot runs the old system.
         tried_before: the revision that was run like that before this cycle.
+        review: what the checks before the switch found.
 
     """
 
@@ -415,6 +461,7 @@ class Facts(Value, frozen=True, kw_only=True):
     testing: Revision | None = None
     trial: bool = False
     tried_before: Revision | None = None
+    review: Review | None = None
 
 
 class Cycle(Value, frozen=True, kw_only=True):

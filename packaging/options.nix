@@ -222,6 +222,16 @@ in
           default = "rollback";
           description = "`rollback`, or `keep` the new system and report.";
         };
+        validation_checks = mkOption {
+          type = types.listOf types.str;
+          default = [ ];
+          description = "Shell commands that must end with status 0 before anything is switched; `$TOPLEVEL` is the store path that was built. They run as root, in `/`, with a small environment, and change nothing.";
+        };
+        validation_timeout = mkOption {
+          type = duration;
+          default = "1min";
+          description = "How long each of them may take.";
+        };
       };
     };
     default = { };
@@ -265,6 +275,30 @@ in
     };
     default = { };
     description = "What a boot must prove, and what follows if it does not.";
+  };
+  space = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        store = mkOption {
+          type = types.ints.unsigned;
+          default = 1.07374e+09;
+          description = "In the file system of `/nix/store`, before a build.";
+        };
+        boot = mkOption {
+          type = types.ints.unsigned;
+          default = 1.67772e+07;
+          description = "In that of the boot loader's files, beside the kernel and initrd of the new system unless it has them.";
+        };
+        boot_path = mkOption {
+          type = types.str;
+          default = "/boot";
+          description = "Where the boot loader's files are.";
+        };
+      };
+    };
+    default = { };
+    description = "What must be free before anything is built or switched. A lack of it is never held against a revision.";
   };
   retry = mkOption {
     type = types.submodule {

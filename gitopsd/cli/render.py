@@ -312,11 +312,31 @@ def detail(answer: Json, look: Look) -> list[str]:
         took = duration(step["ended"] - step["started"])
         lines.append(f"{step['state']:>8}  {took}{tries}  {first(step['message'])}".rstrip())
     lines.append("")
+    if review := (answer.get("facts") or {}).get("review"):
+        lines += [*_review(review, look), ""]
     for person in answer.get("facts", {}).get("people", []):
         lines += _person(person, look)
         for label in ("captured", "applied"):
             lines += [f"  {label}: {flat(path)}" for path in person.get(label, [])]
     return lines if lines[-1] else lines[:-1]
+
+
+def _review(review: Json, look: Look) -> list[str]:
+    """What the checks before the switch found."""
+    lines = []
+    for check in review.get("checks", []):
+        style = {"passed": _GREEN, "noted": _YELLOW}.get(check["verdict"], _RED)
+        said = f": {first(check['said'])}" if check.get("said") else ""
+        lines.append(f"{look.paint(check['verdict'], style)} {flat(check['name'])}{said}")
+        lines += [f"    {line}" for line in check.get("said", "").split("\n")[1:]]
+        if check.get("advice") and check["verdict"] != "passed":
+            lines.append(f"    try: {flat(check['advice'])}")
+    if review.get("reboot"):
+        lines.append(f"reboot: only a reboot brings the new {', '.join(map(flat, review['reboot']))} into use")
+    for label, text in (("closure", review.get("closure")), ("dry-activate", review.get("activation"))):
+        if text:
+            lines += [f"{label}:", *(f"    {line}" for line in text.split("\n"))]
+    return lines
 
 
 def ended(cycle: int, outcome: str, took: float, look: Look) -> str:

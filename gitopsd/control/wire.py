@@ -160,6 +160,27 @@ class Switching:
 
 
 @dataclass(kw_only=True)
+class Check:
+    """See `types.Check`; `verdict` is a `types.Verdict`."""
+
+    name: str
+    verdict: str
+    said: str
+    advice: str
+
+
+@dataclass(kw_only=True)
+class Review:
+    """See `types.Review`."""
+
+    checks: list[Check]
+    closure: str
+    activation: str
+    inhibitors: list[str]
+    reboot: list[str]
+
+
+@dataclass(kw_only=True)
 class Facts:
     """See `types.Facts`."""
 
@@ -173,6 +194,7 @@ class Facts:
     testing: str | None
     trial: bool
     tried_before: str | None
+    review: Review | None
 
 
 @dataclass(kw_only=True)

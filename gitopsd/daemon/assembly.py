@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
 from gitopsd.config import Config, DotfilesConfig, SystemConfig
@@ -82,6 +83,15 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     )
     testing = f"testing-{config.host}" if system.testing else ""
     mirror = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch, testing=testing)
+    wanted = Wanted(
+        host=config.host,
+        origin=nix.origin,
+        units=config.verify.validate_units,
+        mode=config.switch.mode,
+        space=config.space,
+        commands=config.verify.validation_checks,
+        limit=config.verify.validation_timeout,
+    )
     source = mirror if config.config is not None else None
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
     units, clock = around.systemd, around.clock
@@ -111,9 +121,9 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.build: partial(
                 build,
                 builder=nix,
+                inspector=Inspection(around.processes, wanted),
                 source=mirror,
                 activator=activator,
-                validate_units=config.verify.validate_units,
                 mode=config.switch.mode,
             ),
             State.switch: partial(
@@ -133,7 +143,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.capture: limits.capture,
             State.push: limits.push,
             State.pull: limits.pull,
-            State.build: system.build_timeout * config.retry.build.attempts + _SLACK,
+            State.build: system.build_timeout * config.retry.build.attempts + wanted.longest() + _SLACK,
             State.switch: config.switch.timeout + _SLACK,
             State.verify: proving + config.switch.timeout,
             State.rollback: proving + 2 * config.switch.timeout,

@@ -4,10 +4,10 @@ import msgspec
 
 from gitopsd.errors import Rejected
 from gitopsd.machine import Event
-from gitopsd.policy import same_system, short
-from gitopsd.ports import Activator, Builder, ConfigSource, Reporter
+from gitopsd.policy import explained, same_system, short, stopping
+from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
 from gitopsd.steps.needs import needed
-from gitopsd.types import Built, Cycle, Outcome, StepResult
+from gitopsd.types import Built, Check, Cycle, Facts, Outcome, Review, StepResult, Verdict
 
 
 async def build(
@@ -15,20 +15,25 @@ async def build(
     reporter: Reporter,
     *,
     builder: Builder,
+    inspector: Inspector,
     source: ConfigSource,
     activator: Activator,
-    validate_units: tuple[str, ...],
     mode: str,
 ) -> StepResult:
     """Repeatable: nix builds the same revision once."""
     revision = needed(cycle.facts.candidate, "a candidate")
     reporter.line("=== Validating NixOS Build ===")
+    room = await inspector.room()
+    if room.verdict is Verdict.prevented:
+        return _stopped(cycle.facts, reporter, Review(checks=(room,)))
     try:
         toplevel = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
     except Rejected as error:
-        return _refused(cycle, reporter, error, Outcome.build_failed)
+        _say_refused(reporter, error.explained())
+        return StepResult(
+            event=Event.fail, facts=cycle.facts, message=error.message, outcome=Outcome.build_failed, reject=True
+        )
     facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
-    cycle = msgspec.structs.replace(cycle, facts=facts)
     system = activator.facts()
     if facts.trial and toplevel == system.current:
         message = f"{short(revision)} changes nothing here"
@@ -43,19 +48,36 @@ async def build(
                 Outcome.at_reboot,
             )
         return StepResult(event=Event.settled, facts=facts, message=message, outcome=outcome)
-    try:
-        await builder.check(toplevel, validate_units)
-    except Rejected as error:
+    review = await inspector.inspect(toplevel, reporter.progress)
+    review = msgspec.structs.replace(review, checks=(room, *review.checks))
+    facts = msgspec.structs.replace(facts, review=review)
+    if stopping(review.checks):
         await builder.release(revision)
-        return _refused(cycle, reporter, error, Outcome.check_failed)
+        return _stopped(facts, reporter, review)
+    for check in review.checks:
+        if check.verdict is Verdict.noted:
+            reporter.line(f"note: {check.name}: {check.said}")
     reporter.line("=== Build Validation PASSED ===")
     return StepResult(event=Event.done, facts=facts, message=f"built {toplevel}")
 
 
-def _refused(cycle: Cycle, reporter: Reporter, error: Rejected, outcome: Outcome) -> StepResult:
-    """The revision is at fault: say so, and remember it. The system is untouched."""
+def _stopped(facts: Facts, reporter: Reporter, review: Review) -> StepResult:
+    """A check does not let it pass. What this machine has no room for is not held against the revision."""
+    stops: tuple[Check, ...] = stopping(review.checks)
+    reject = any(check.verdict is Verdict.failed for check in stops)
+    message = explained(stops)
+    _say_refused(reporter, message)
+    return StepResult(
+        event=Event.fail,
+        facts=msgspec.structs.replace(facts, review=review),
+        message=message,
+        outcome=Outcome.check_failed if reject else Outcome.failed,
+        reject=reject,
+    )
+
+
+def _say_refused(reporter: Reporter, text: str) -> None:
     reporter.line("=== Build Validation FAILED ===")
-    for line in error.explained().splitlines():
+    for line in text.splitlines():
         reporter.line(line)
     reporter.line("Deployment aborted")
-    return StepResult(event=Event.fail, facts=cycle.facts, message=error.message, outcome=outcome, reject=True)

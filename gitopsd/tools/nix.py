@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -113,11 +113,15 @@ class Nix:
         self._directory = directory
         self._timeout = timeout
 
+    @property
+    def origin(self) -> str:
+        """What of the repository is built."""
+        return f'nixosConfigurations."{self._host}".config.system.build.toplevel'
+
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
         """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
         log = NixLog(progress)
         where = f"&dir={quote(self._directory)}" if self._directory else ""
-        attribute = f'nixosConfigurations."{self._host}".config.system.build.toplevel'
         try:
             result = await self._processes.run(
                 [
@@ -125,7 +129,7 @@ class Nix:
                     *("--print-out-paths", "--no-write-lock-file", "--log-format", "internal-json"),
                     *("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10", "--fallback"),
                     *("--out-link", str(self._root(revision))),
-                    f"git+file://{quote(str(self._mirror))}?rev={revision}{where}#{attribute}",
+                    f"git+file://{quote(str(self._mirror))}?rev={revision}{where}#{self.origin}",
                 ],
                 timeout=self._timeout,
                 on_stderr=log.feed,
@@ -140,23 +144,6 @@ class Nix:
                 advice="fix it and push a new commit (or `git revert`); the next upgrade takes it",
             ) from error
         return parse_store_path(result.stdout.strip())
-
-    async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
-        """See `ports.Builder`. What is asked for is what switch-to-configuration and verify will need."""
-        if lacking := _lacking(toplevel, ("nixos-version", "bin/switch-to-configuration")):
-            raise Rejected(
-                f"check `is a NixOS system`: {toplevel} has no {lacking[0]}",
-                meaning="it cannot be switched to; the system is unchanged",
-                advice=f'see that nixosConfigurations."{self._host}" is made by nixpkgs.lib.nixosSystem',
-            )
-        there = f"{toplevel}/etc/systemd/system"
-        missing = [unit for unit in units if _lacking(there, (unit,)) and _lacking(there, (_template(unit),))]
-        if missing:
-            raise Rejected(
-                f"check `validate_units exist`: {', '.join(missing)} not in {there}",
-                meaning="verify would wait for it in vain; the system is unchanged",
-                advice="correct verify.validate_units, or enable the service in the configuration",
-            )
 
     async def release(self, revision: Revision) -> None:
         """See `ports.Builder`. The link is the root; nix forgets the indirect root with it."""
@@ -196,15 +183,6 @@ def store_path_at(link: Path) -> StorePath | None:
         return parse_store_path(str(link.resolve(strict=True)))
     except (OSError, ValueError):
         return None
-
-
-def _lacking(directory: str, names: Sequence[str]) -> list[str]:
-    return [name for name in names if not Path(directory, name).exists()]
-
-
-def _template(unit: str) -> str:
-    """`name@.service` of `name@instance.service`; a unit that is no instance stands for itself."""
-    return re.sub(r"@[^.]+(\.\w+)$", r"@\1", unit)
 
 
 def _plain(text: str) -> str:

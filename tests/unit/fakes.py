@@ -11,14 +11,17 @@ from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.types import (
     BootFacts,
+    Check,
     Cycle,
     CycleKind,
     Facts,
     PersonFacts,
+    Review,
     Revision,
     StorePath,
     SystemFacts,
     UnitHealth,
+    Verdict,
 )
 
 T = TypeVar("T")
@@ -181,7 +184,6 @@ class FakeBuilder:
     def __init__(self, toplevel: StorePath = NEW) -> None:
         self.toplevel = toplevel
         self.build_error: Exception | None = None
-        self.check_error: Exception | None = None
         self.built: list[Revision] = []
         self.released: list[Revision] = []
 
@@ -192,12 +194,24 @@ class FakeBuilder:
             raise self.build_error
         return self.toplevel
 
-    async def check(self, toplevel: StorePath, units: Sequence[str]) -> None:
-        if self.check_error is not None:
-            raise self.check_error
-
     async def release(self, revision: Revision) -> None:
         self.released.append(revision)
+
+
+class FakeInspector:
+    """Finds what it is told to find."""
+
+    def __init__(self) -> None:
+        self.space = Check(name="has room in the store", verdict=Verdict.passed)
+        self.checks: tuple[Check, ...] = (Check(name="is a NixOS system", verdict=Verdict.passed),)
+        self.inspected: list[StorePath] = []
+
+    async def room(self) -> Check:
+        return self.space
+
+    async def inspect(self, toplevel: StorePath, progress: Callable[[str], None]) -> Review:
+        self.inspected.append(toplevel)
+        return Review(checks=self.checks, closure="hello: ∅ → 1.0", reboot=("kernel",))
 
 
 class FakeActivator:

@@ -28,6 +28,8 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Beginning: types.Beginning,
     wire.Built: types.Built,
     wire.Switching: types.Switching,
+    wire.Check: types.Check,
+    wire.Review: types.Review,
     wire.Facts: types.Facts,
     wire.Cycle: types.Cycle,
     wire.Step: types.StepRecord,

@@ -11,7 +11,7 @@ from unit.world import Crashing, World, upgraded
 from gitopsd.config import ProbeConfig
 from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, State
-from gitopsd.types import CycleKind, Outcome, Revision, SyncWord, UnitHealth
+from gitopsd.types import Check, CycleKind, Outcome, Revision, SyncWord, UnitHealth, Verdict
 
 
 @pytest.fixture
@@ -130,11 +130,42 @@ async def test_a_transient_build_failure_is_retried_and_never_rejects(world: Wor
 
 
 async def test_a_check_that_fails_leaves_the_system_alone(world: World) -> None:
-    world.builder.check_error = Rejected("check `is a NixOS system`: no")
+    world.inspector.checks = (
+        Check(name="is for this host", verdict=Verdict.failed, said="it is another's", advice="correct the name"),
+    )
     summary, updates = await upgraded(world)
     assert summary.outcome is Outcome.check_failed
+    assert summary.message.startswith("check `is for this host`: it is another's\n")
+    assert "try: correct the name" in summary.message
     assert "=== Build Validation FAILED ===" in [update.line for update in updates]
     assert world.activator.order == []
+    assert world.builder.released == [REV_B]
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_what_the_machine_has_no_room_for_is_not_held_against_the_revision(world: World) -> None:
+    enough = world.inspector.space
+    world.inspector.space = Check(name="has room in the store", verdict=Verdict.prevented, said="1 MiB is free")
+    assert (await upgraded(world))[0].outcome is Outcome.failed
+    assert world.builder.built == []
+    world.inspector.space = enough
+    world.inspector.checks = (Check(name="has room on /boot", verdict=Verdict.prevented, said="1 MiB is free"),)
+    assert (await upgraded(world))[0].outcome is Outcome.failed
+    assert world.activator.order == []
+    world.inspector.checks = ()
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_what_the_checks_found_is_kept_with_the_cycle(world: World) -> None:
+    daemon = await world.start()
+    number = await daemon.ask()
+    await daemon.end_of(number)
+    detail = await daemon.loop.detail(number)
+    await daemon.stop()
+    assert detail is not None
+    assert detail.facts.review is not None
+    assert [check.name for check in detail.facts.review.checks] == ["has room in the store", "is a NixOS system"]
+    assert detail.facts.review.closure == "hello: ∅ → 1.0"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from unit.fakes import (
     FakeClock,
     FakeDotfiles,
     FakeGolden,
+    FakeInspector,
     FakeProber,
     FakeSignatures,
     FakeSource,
@@ -72,6 +73,7 @@ class World:
         self.clock = FakeClock()
         self.activator = FakeActivator()
         self.builder = FakeBuilder()
+        self.inspector = FakeInspector()
         self.source = FakeSource()
         self.signatures = FakeSignatures()
         self.units = FakeUnits(self.clock)
@@ -108,9 +110,9 @@ class World:
             State.build: partial(
                 build,
                 builder=self.builder,
+                inspector=self.inspector,
                 source=self.source,
                 activator=self.activator,
-                validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
             State.switch: partial(

@@ -1,0 +1,168 @@
+"""Nothing bad is deployed: what is found out before anything on the machine changes."""
+
+import json
+from typing import Any
+
+import pytest
+from e2e.scene import CONFIG, HELLO, Scene
+from lab import Host, Lab
+from lab.nixos import HostSpec
+
+pytestmark = pytest.mark.lab
+
+Json = dict[str, Any]
+
+
+def ended(host: Host) -> Json:
+    """The newest upgrade with its steps and facts."""
+    number = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)["last_upgrade"]["id"]
+    answer: Json = json.loads(host.run(["gitopsctl", "show", str(number), "--json"]).stdout)
+    return answer
+
+
+def verdicts(detail: Json) -> dict[str, str]:
+    """Check → verdict."""
+    return {check["name"]: check["verdict"] for check in detail["facts"]["review"]["checks"]}
+
+
+def rejected(host: Host) -> list[Json]:
+    """What is not tried again."""
+    found: list[Json] = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)["rejected"]
+    return found
+
+
+def refused(host: Host, *, outcome: str) -> Json:
+    """Ask for an upgrade that must end so, and leave the machine as it was."""
+    before = (host.current_system(), host.boot_default(), host.generations())
+    said = host.run(["gitopsctl", "upgrade"], check=False, timeout=120)
+    assert said.returncode == 1, said.stdout
+    assert "=== Build Validation FAILED ===" in said.stdout
+    assert "Deployment aborted" in said.stdout
+    detail = ended(host)
+    assert detail["summary"]["outcome"] == outcome, detail["summary"]
+    assert (host.current_system(), host.boot_default(), host.generations()) == before
+    assert host.failed_units() == []
+    assert roots(host) == []
+    return detail
+
+
+def roots(host: Host) -> list[str]:
+    """What is kept from the garbage collector although it is not deployed."""
+    return host.sh("ls /var/lib/gitopsd/roots").stdout.split()
+
+
+def deploys(host: Host) -> None:
+    """An upgrade succeeds."""
+    assert "=== Deployment Successful ===" in host.run(["gitopsctl", "upgrade"], timeout=120).stdout
+
+
+def one(lab: Lab, more: str = "") -> tuple[Scene, Host]:
+    """A host in step with its forge."""
+    scene = Scene(lab, lab.forge())
+    text = CONFIG.format(host="malphas", soak="1s", more=more)
+    before, _, after = text.partition("[[dotfiles]]")
+    scene.specs["malphas"] = HostSpec(gitopsd_config=before + after[after.index("[config]") :])
+    scene.forge.create_repo("nix-config")
+    scene.push_config("first configuration")
+    scene.hosts["malphas"] = lab.host("malphas", scene.specs["malphas"], files=scene.files())
+    return scene, scene.hosts["malphas"]
+
+
+def test_every_check_is_named_in_the_record_with_the_closure_and_what_would_be_done(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    scene.push_config("say hello", hello_service=HELLO.format(word="checks"))
+    deploys(malphas)
+    detail = ended(malphas)
+    assert verdicts(detail) == {
+        "has room in the store": "passed",
+        "is a NixOS system": "passed",
+        "is for this host": "passed",
+        "has the units to validate": "passed",
+        "has room on /boot": "passed",
+        "may be switched to": "passed",
+        "closure compared": "passed",
+        "dry-activate": "passed",
+    }
+    review = detail["facts"]["review"]
+    assert "would activate the configuration" in review["activation"]
+    assert "\x1b" not in review["closure"]
+    shown = malphas.run(["gitopsctl", "show", str(detail["summary"]["id"])]).stdout
+    assert "passed is for this host: malphas" in shown
+    assert "would activate the configuration" in shown
+
+
+def test_what_builds_and_lacks_a_unit_that_verify_asks_for_is_rejected(lab: Lab) -> None:
+    scene, malphas = one(lab, more="")
+    scene.forge.push_change(
+        "nix-config",
+        {"hosts/malphas.nix": scene.files()["hosts/malphas.nix"].replace("./malphas/units", "./malphas/none"),
+         "hosts/malphas/none/other.service": HELLO.format(word="other")},
+        "sshd is gone",
+    )  # fmt: skip
+    detail = refused(malphas, outcome="check-failed")
+    assert verdicts(detail)["has the units to validate"] == "failed"
+    assert "sshd.service" in detail["summary"]["message"]
+    assert "verify.validate_units" in detail["summary"]["message"]
+    assert len(rejected(malphas)) == 1
+
+
+def test_the_system_of_another_host_is_rejected(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    text = scene.files()["hosts/malphas.nix"]
+    scene.forge.push_change(
+        "nix-config", {"hosts/malphas.nix": text.replace('"malphas"', '"griefling"', 1)}, "mixed up"
+    )
+    detail = refused(malphas, outcome="check-failed")
+    assert "it is the system of griefling, and this host is malphas" in detail["summary"]["message"]
+    assert "networking.hostName" in detail["summary"]["message"]
+
+
+def test_what_is_no_nixos_system_is_rejected(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    text = scene.files()["hosts/malphas.nix"].rstrip()[:-1]
+    scene.forge.push_change("nix-config", {"hosts/malphas.nix": text + 'buildScript = "rm $out/nixos-version";}'}, "no")
+    detail = refused(malphas, outcome="check-failed")
+    assert verdicts(detail) == {"has room in the store": "passed", "is a NixOS system": "failed"}
+    assert 'nixosConfigurations."malphas"' in detail["summary"]["message"]
+
+
+def test_a_validation_check_sees_the_toplevel_and_one_that_fails_rejects_it(lab: Lab) -> None:
+    checks = ["test -e $TOPLEVEL/etc/systemd/system/hello.service", "grep -q malphas $TOPLEVEL/etc/hostname"]
+    scene, malphas = one(lab)
+    reconfigure(malphas, f"validation_checks = {json.dumps(checks)}")
+    scene.push_config("something else", other_service=HELLO.format(word="other"))
+    detail = refused(malphas, outcome="check-failed")
+    assert verdicts(detail)[f"validation check `{checks[0]}`"] == "failed"
+    assert verdicts(detail)[f"validation check `{checks[1]}`"] == "passed"
+    assert "exit status 1" in detail["summary"]["message"]
+    scene.push_config("say hello", hello_service=HELLO.format(word="validated"))
+    deploys(malphas)
+
+
+def test_a_validation_check_that_does_not_end_is_ended(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    reconfigure(malphas, "validation_checks = ['sleep 1000']\nvalidation_timeout = '1s'")
+    scene.push_config("say hello", hello_service=HELLO.format(word="hangs"))
+    detail = refused(malphas, outcome="check-failed")
+    assert "did not end within 1 s" in detail["summary"]["message"]
+    assert malphas.run(["pgrep", "-f", "sleep 1000"], check=False).stdout == ""
+
+
+def test_a_switch_that_nixos_does_not_do_in_a_running_system_is_refused_before_it_is_tried(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    text = scene.files()["hosts/malphas.nix"].rstrip()[:-1]
+    with_inhibitor = text + 'switchInhibitors = { dbus = "VERSION"; };}'
+    scene.forge.push_change("nix-config", {"hosts/malphas.nix": with_inhibitor.replace("VERSION", "1")}, "dbus 1")
+    deploys(malphas)
+    scene.forge.push_change("nix-config", {"hosts/malphas.nix": with_inhibitor.replace("VERSION", "2")}, "dbus 2")
+    detail = refused(malphas, outcome="check-failed")
+    assert detail["facts"]["review"]["inhibitors"] == ["dbus"]
+    assert 'mode = "boot"' in detail["summary"]["message"]
+
+
+def reconfigure(host: Host, verify: str) -> None:
+    """Add to the `[verify]` section by hand, as a person does who edits the file."""
+    text = host.read("/etc/gitopsd/config.toml").replace("[verify]\n", f"[verify]\n{verify}\n")
+    host.sh("rm /etc/gitopsd/config.toml")
+    host.write("/etc/gitopsd/config.toml", text)
+    host.run(["systemctl", "reload", "gitopsd.service"])
