@@ -68,6 +68,7 @@ class PersonDotfiles:
         self._account = account
         self._engine_made: Engine | None = None
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
+        self._recognized = False  # every file that is the same in home and source is in chezmoi's record
         self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
 
     @property
@@ -100,18 +101,17 @@ class PersonDotfiles:
     async def _capture(self, facts: PersonFacts) -> PersonFacts:
         engine, home = self._engine(), self._home()
         here, seen = await _both(engine.snapshot(), home.compare())
-        notices = [*facts.notices, *_broken(seen)]
+        notices, kept = [*facts.notices, *_broken(seen)], list[Notice]()
         edited = [row for row in seen.rows if row.last in "MA" and row.next != " "]
         if edited and self._config.auto_commit:
-            taken, left = await self._sort(engine, home, here, edited)
-            notices += left
+            taken, kept = await self._sort(engine, home, here, edited)
             if taken:
                 await home.re_add(taken)
                 here = await engine.snapshot()
                 again = await home.compare(taken)
-                notices += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
+                kept += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
         elif edited:
-            notices += [_kept(row.target, "auto_commit is off") for row in edited]
+            kept = [_kept(row.target, "auto_commit is off") for row in edited]
         if gone := [row.target for row in seen.rows if row.last == "D"]:
             notices += await self._delete(engine, home, here, gone)
             here = await engine.snapshot() if self._config.deletions == "capture" else here
@@ -121,8 +121,9 @@ class PersonDotfiles:
         if self._config.auto_commit and not here.empty:
             changes = await engine.changes(here)
             captured = tuple(sorted(printable(change.path) for change in changes))
-            notices += [_too_big(path) for path in await engine.left_out(here)]
-        return _with(facts, captured=captured, notices=tuple(dict.fromkeys(notices)))
+            kept += [_too_big(path) for path in await engine.left_out(here)]
+        facts = _noted(_with(facts, captured=captured), *notices)
+        return _kept_here(facts, *kept)
 
     async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         """See `ports.Dotfiles`."""
@@ -141,9 +142,9 @@ class PersonDotfiles:
         done = self._calm or await engine.publish(message, push=self._config.auto_push)
         parked = tuple(_parked(path, engine.bookmark, done.parked) for path in done.conflicts)
         word = facts.word
-        if word is SyncWord.success and not self._config.auto_push:
+        if not self._config.auto_push:
             word = SyncWord.success_local_only
-        if word is SyncWord.success and parked:
+        elif parked and word in (SyncWord.success, SyncWord.success_local_only):
             word = SyncWord.conflicts_preserved
         notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
         return _with(
@@ -162,25 +163,39 @@ class PersonDotfiles:
         return await self._guarded(self._apply, facts)
 
     async def _apply(self, facts: PersonFacts) -> PersonFacts:
-        if facts.offline or facts.word in (SyncWord.fetch_failed, SyncWord.push_failed, SyncWord.failed):
-            return facts  # the home stays with what it has; nothing new came, or nobody knows what
-        if self._calm is not None:
+        if facts.word is SyncWord.failed:
             return facts
         engine, home = self._engine(), self._home()
-        notices = list(facts.notices)
-        moved = await engine.move()
-        if not moved:
-            notices.append(
-                Notice(what="the source directory was edited during the sync; the next one takes the edits in")
-            )
-            return _with(facts, notices=tuple(notices))
+        if facts.offline or facts.word in (SyncWord.fetch_failed, SyncWord.push_failed):
+            # The home stays with what it has; nothing new came, or nobody knows what.
+            return _noted(facts, *await self._strange(home, await home.compare()))
+        if self._calm is not None:
+            if not self._recognized:  # a process before this one may have died before it did
+                await self._recognize(home, Comparison(rows=()))
+            return facts
+        if not await engine.move():
+            what = "the source directory was edited during the sync; the next one takes the edits in"
+            return _noted(facts, Notice(what=what), *await self._strange(home, await home.compare()))
         seen = await home.compare()
-        notices += _broken(seen)
-        applied: tuple[str, ...] = ()
+        facts = _noted(facts, *_broken(seen))
         if seen.rows:
-            applied, left = await self._write(home, seen, drop={notice.path for notice in notices if notice.path})
-            notices += left
-        return _with(facts, applied=applied, notices=tuple(dict.fromkeys(notices)))
+            applied, kept, left = await self._write(home, seen, unfit=await engine.marked())
+            told = {notice.path for notice in facts.notices if notice.path}
+            facts = _kept_here(facts, *(notice for notice in kept if notice.path not in told))
+            facts = _with(_noted(facts, *(notice for notice in left if notice.path not in told)), applied=applied)
+        await self._recognize(home, seen)
+        return facts
+
+    async def _strange(self, home: Home, seen: Comparison) -> list[Notice]:
+        """What is said of the files that are in the home and were never written by chezmoi, if nothing is written."""
+        found = [row.target for row in seen.rows if row.last == " " and row.next == "M"]
+        known = await home.records() if found else {}
+        return [differs(target) for target in found if target not in known]
+
+    async def _recognize(self, home: Home, seen: Comparison) -> None:
+        """Have the files noted that came with the repository and were in the home already, byte by byte the same."""
+        await home.recognize(seen)
+        self._recognized = True
 
     async def _parked_elsewhere(self, engine: Engine) -> tuple[Parked, ...]:
         """What other hosts have parked; worked out again only if the remote has anything new."""
@@ -248,30 +263,36 @@ class PersonDotfiles:
             await home.forget(chosen.taken)
         return chosen.notices
 
-    async def _write(self, home: Home, seen: Comparison, drop: set[str]) -> tuple[tuple[str, ...], list[Notice]]:
-        """Apply what is safe; say what was left alone, unless a notice about it is in `drop` already."""
+    async def _write(
+        self, home: Home, seen: Comparison, *, unfit: frozenset[str]
+    ) -> tuple[tuple[str, ...], list[Notice], list[Notice]]:
+        """Apply what is safe; returns that, and what is said of edits that are kept and of what else was left alone.
+
+        Sources that are `unfit` are passed over; there are notices about them.
+        """
         records = await home.records()
-        safe, left = [], list[Notice]()
+        sources = await home.sources() if unfit else {}
+        safe, kept, left = [], list[Notice](), list[Notice]()
         for row in seen.rows:
+            if sources.get(row.target) in unfit:
+                continue
             if row.last == " " and (row.next in "AR" or row.target in records):
                 safe.append(row.target)
             elif row.last == " ":
-                left.append(differs(row.target))
+                kept.append(differs(row.target))
             elif row.last == "D":
                 left.append(left_deleted(row.target))
             elif row.next != " ":
-                left.append(_not_captured(row.target))
+                kept.append(_not_captured(row.target))
         applied = safe
         if safe and not await home.apply(safe):
             again = {row.target: row for row in (await home.compare()).rows}
-            failed = [target for target in safe if target in again]
             applied = [target for target in safe if target not in again]
-            left += [_not_written(target) for target in failed]
-        files = tuple(printable(target) for target in applied)
-        return files, [notice for notice in left if notice.path not in drop]
+            kept += [_not_written(target) for target in safe if target in again]
+        return tuple(printable(target) for target in applied), kept, left
 
     def _remarks(self, done: Published) -> list[Notice]:
-        remarks = []
+        remarks = [_marked(path, self._config.trunk) for path in done.marked]
         if done.left_behind:
             remarks.append(
                 Notice(
@@ -386,6 +407,13 @@ def _noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:
     return _with(facts, notices=tuple(dict.fromkeys((*facts.notices, *notices))))
 
 
+def _kept_here(facts: PersonFacts, *notices: Notice) -> PersonFacts:
+    """Say of edits that they are kept, in the home only: then all is well, but not all is published."""
+    if notices and facts.word is SyncWord.success:
+        facts = _with(facts, word=SyncWord.success_local_only)
+    return _noted(facts, *notices)
+
+
 def _parked(path: str, bookmark: str, commit: str) -> Parked:
     return Parked(path=printable(path), bookmark=bookmark, commit=commit, file=printable(target_of(path)))
 
@@ -438,6 +466,15 @@ def _kept(target: str, why: str) -> Notice:
         what=f"{printable(target)} is kept as it is: {why}",
         path=printable(target),
         advice=f"chezmoi diff ~/{printable(target)}",
+    )
+
+
+def _marked(path: str, trunk: str) -> Notice:
+    file = printable(target_of(path))
+    return Notice(
+        what=f"{file} has conflict markers that nobody settled: it is parked, and neither goes to {trunk} nor to the home",
+        path=file,
+        advice=f"gitopsctl dotfiles resolve {file} --edit  # or adopt --mine ~/{file}, if the home's version is right",
     )
 
 

@@ -82,7 +82,7 @@ class SyncWord(enum.Enum):
     """How one person's sync ended."""
 
     success = "success"
-    success_local_only = "success-local-only"  # captured and committed; publishing is switched off
+    success_local_only = "success-local-only"  # something is on this host only: publishing is off, or an edit is kept
     fetch_failed = "fetch-failed"  # offline: captured locally, published by the next sync with a network
     push_failed = "push-failed"
     conflicts_preserved = "conflicts-preserved"  # something is parked; everything else went on

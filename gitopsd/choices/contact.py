@@ -13,7 +13,7 @@ from pathlib import Path
 from gitopsd.config import DotfilesConfig
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
-from gitopsd.tools.chezmoi import Comparison, Home, Row, is_plain_file, is_template
+from gitopsd.tools.chezmoi import Home, Row, is_plain_file, is_template
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, Processes
@@ -57,7 +57,7 @@ class Contact:
                 Notice(what=f"a template cannot be rendered: {printable(seen.broken)}", advice="chezmoi diff")
             )
         records = await self._home.records()
-        await self._record_what_is_the_same(seen, records)
+        await self._home.recognize(seen)
         before = [row for row in seen.rows if row.last == " " and row.next == "M" and row.target not in records]
         notices += [differs(row.target) for row in before]
         return Beginning(source=str(self._source), made=made, notices=tuple(notices))
@@ -129,17 +129,6 @@ class Contact:
             what = f"chezmoi's configuration is not made, since its template asks or fails: {printable(error.message)}"
             return (Notice(what=what, advice="chezmoi init  # on a terminal"),)
         return ()
-
-    async def _record_what_is_the_same(self, seen: Comparison, records: dict[str, str]) -> None:
-        """Let chezmoi know the files that are as the repository has them: an edit of those is an edit from now on."""
-        different = {row.target for row in seen.rows}
-        same = [
-            target
-            for target in await self._home.sources()
-            if target not in records and target not in different and self._kind(target) == stat.S_IFREG
-        ]
-        if same:
-            await self._home.apply(same)
 
     # Files.
 

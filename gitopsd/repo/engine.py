@@ -19,7 +19,7 @@ While something is parked the working copy stands on a commit of its own, the tr
 Commands of a sync with nothing to do: `git ls-remote`, `git for-each-ref` twice, `jj log` (and the caller's own).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
@@ -27,7 +27,7 @@ from gitopsd.errors import Cause, Failed, GitopsdError, Transient
 from gitopsd.repo import memory as remembered
 from gitopsd.repo.memory import Memory
 from gitopsd.repo.reconcile import Reconciled, reconcile
-from gitopsd.repo.settled import settled_at
+from gitopsd.repo.settled import own_versions_at, settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
 from gitopsd.repo.union import Union
 from gitopsd.tools.git import NETWORK, Git
@@ -92,6 +92,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         head: the commit that the working copy belongs on.
         ours: the tree of the working copy that it was made from.
         forks: of the parked paths.
+        marked: the parked paths that have conflict markers in them.
 
     """
 
@@ -100,6 +101,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     ours: str
     forks: dict[str, str]
+    marked: frozenset[str]
 
 
 class Published(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +111,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         trunk: the trunk, as merged; empty if there is none yet.
         parked: the commit on this host's bookmark; empty if nothing is parked.
         conflicts: the parked paths.
+        marked: those of them that have conflict markers in them, which jj or git wrote and nobody has settled.
         proven: the remote was read back and has it all.
         sent: something was pushed for that.
         left_behind: the local trunk bookmark has commits that the working copy does not stand on.
@@ -120,6 +123,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     parked: str
     conflicts: tuple[str, ...]
     proven: bool
+    marked: tuple[str, ...] = ()
     sent: bool = False
     left_behind: bool = False
     rewritten: str = ""
@@ -180,8 +184,10 @@ class Engine:
         return remote.get(self._trunk, "")
 
     async def heads(self) -> dict[str, str]:
-        """The remote's branches as last seen, by short name."""
-        return (await self._standing()).remote
+        """The remote's branches as last seen, by short name; this host's bookmark as it would be published."""
+        standing = await self._standing()
+        own = self._own_parked(standing)
+        return standing.remote | ({self.bookmark: own} if own else {})
 
     async def advance(self, before: str, commit: str) -> None:
         """Publish a commit on top of the trunk `before` as the trunk, and prove it. No working copy moves.
@@ -239,6 +245,10 @@ class Engine:
         """The paths of which the working copy has our own version beside the trunk's."""
         return (await self._standing()).memory.conflict_paths()
 
+    async def marked(self) -> frozenset[str]:
+        """Those of the parked paths that have conflict markers in them: they are not fit for a home."""
+        return (await self._standing()).memory.marked_paths()
+
     async def settled(self, here: WorkingCopy, *, push: bool) -> Published | None:
         """What the last sync published, if neither the remote nor the working copy has anything new; else None."""
         return self._settled(await self._standing(), here, push=push)
@@ -271,11 +281,11 @@ class Engine:
         if not trunk and here.empty and not here.parents:
             return Published(trunk="", parked="", conflicts=(), proven=True)
         line = await self._line(standing, here)
-        plan = await self._plan(standing, line, here.description.strip() or message)
+        plan = await self._plan(standing, here, line, here.description.strip() or message)
         memory = self._next_memory(standing, plan, here.commit, pushed=push)
         sent = push and await self._push(standing, plan, memory)
         left_behind = await self._settle(standing, plan, memory)
-        found = _published(plan.trunk, plan.parked, plan.forks, proven=push)
+        found = _published(memory, trunk=plan.trunk, parked=plan.parked, proven=push)
         rewritten = standing.memory.trunk if line.rewritten else ""
         return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten)
 
@@ -345,6 +355,10 @@ class Engine:
     async def _contains(self, commit: str, ancestor: str) -> bool:
         return bool(commit and ancestor) and (commit == ancestor or await self._git.is_ancestor(ancestor, commit))
 
+    def _own_parked(self, standing: Standing) -> str:
+        """What this host has parked, published or not; empty if nothing is."""
+        return standing.memory.held or standing.remote.get(self.bookmark, "")
+
     def _settled(self, standing: Standing, here: WorkingCopy, *, push: bool) -> Published | None:
         memory = standing.memory
         if not (
@@ -357,7 +371,7 @@ class Engine:
             and memory.pushed == push
         ):
             return None
-        return _published(memory.trunk, memory.parked, memory.conflict_paths(), proven=push)
+        return _published(memory, trunk=memory.trunk, parked=memory.held or memory.parked, proven=push)
 
     async def _line(self, standing: Standing, here: WorkingCopy) -> Line:
         """Find this host's side: what we have, and what it comes from."""
@@ -370,7 +384,7 @@ class Engine:
         found = ours = await self.trees.tree(here.commit)
         at_home = await self._stands_on(here, memory.head)
         forks, open_paths = memory.fork_commits(), frozenset[str]()
-        if parked := standing.remote.get(self.bookmark, ""):
+        if parked := self._own_parked(standing):
             origin = await self.trees.merge_base(trunk, parked)
             if origin == parked:
                 # The trunk has taken it in: whatever it made of it is the answer.
@@ -382,14 +396,12 @@ class Engine:
                 waiting = {path: forks.get(path, origin) for path in open_paths | memory.conflict_paths()}
                 forks |= await settled_at(self.trees, trunk, parked, waiting, self._same_file)
                 if not at_home:
-                    ours = await self._put_back(ours, base_tree, parked, open_paths)
+                    left = await self._left_behind(here, memory, base_tree, open_paths)
+                    ours = await self._put_back(ours, base_tree, parked, left)
         fork = base_tree
         if not (at_home or rewritten) and await self._merged_before(here, memory, trunk):
             fork = await self.trees.tree(memory.captured)
-        for commit in set(forks.values()):
-            paths = [path for path, origin in forks.items() if origin == commit]
-            entries = await self.trees.entries(commit or EMPTY_TREE, paths)
-            fork = await self.trees.replace(fork, {path: entries.get(path) for path in paths})
+        fork = await self._forked(fork, forks)
         flat = rewritten or (at_home and memory.synthetic)
         return Line(
             base=base,
@@ -402,14 +414,35 @@ class Engine:
             rewritten=rewritten,
         )
 
+    async def _forked(self, fork: str, forks: Mapping[str, str]) -> str:
+        """A tree with some paths as other commits have them."""
+        for commit in set(forks.values()):
+            paths = [path for path, origin in forks.items() if origin == commit]
+            entries = await self.trees.entries(commit or EMPTY_TREE, paths)
+            fork = await self.trees.replace(fork, {path: entries.get(path) for path in paths})
+        return fork
+
     async def _merged_before(self, here: WorkingCopy, memory: Memory, trunk: str) -> bool:
         """Whether the working copy still stands where the last merge found it: then only what is new is an edit.
 
         It could not move, since its files were edited at that moment, or we died before it did.
         """
-        if not (memory.pushed and memory.captured and await self._contains(trunk, memory.trunk)):
+        return memory.pushed and await self._contains(trunk, memory.trunk) and await self._goes_on(here, memory)
+
+    async def _goes_on(self, here: WorkingCopy, memory: Memory) -> bool:
+        """Whether the working copy is what the last merge was made from, edited further."""
+        if not memory.captured:
             return False
         return here.parents == await self.trees.parents(memory.captured) or await self._stands_on(here, memory.captured)
+
+    async def _left_behind(
+        self, here: WorkingCopy, memory: Memory, base_tree: str, paths: frozenset[str]
+    ) -> frozenset[str]:
+        """Those of the parked paths that the working copy cannot have: all, unless it had our version and goes on."""
+        if not await self._goes_on(here, memory):
+            return paths
+        had, then = await self.trees.entries(memory.captured, paths), await self.trees.entries(base_tree, paths)
+        return frozenset(path for path in paths if had.get(path) == then.get(path))
 
     async def _rewritten(self, standing: Standing) -> bool:
         """Whether the trunk does not contain any more what it contained at the last sync."""
@@ -420,7 +453,7 @@ class Engine:
         return bool(commit) and (commit in here.parents or await self._git.is_ancestor(commit, here.commit))
 
     async def _put_back(self, ours: str, base_tree: str, parked: str, paths: frozenset[str]) -> str:
-        """Our tree with the parked versions: the working copy left them behind (a fresh clone; a person's `jj new`)."""
+        """Our tree with the parked versions that the working copy left behind (a fresh clone; a person's `jj new`)."""
         now, then = await self.trees.entries(ours, paths), await self.trees.entries(base_tree, paths)
         own = await self.trees.entries(parked, paths)
         return await self.trees.replace(ours, {p: own.get(p) for p in paths if now.get(p) == then.get(p)})
@@ -432,10 +465,16 @@ class Engine:
         revset = f"::{here.commit} ~ ::{base}" if base else f"::{here.commit}"
         return () if await self._jj.any_conflict(revset) else here.parents
 
-    async def _plan(self, standing: Standing, line: Line, message: str) -> Plan:
+    async def _plan(self, standing: Standing, here: WorkingCopy, line: Line, message: str) -> Plan:
         trunk = standing.remote.get(self._trunk, "")
         theirs = await self.trees.tree(trunk)
         merged = await self.merge(fork=line.fork, theirs=theirs, ours=line.ours)
+        if (unsettled := merged.conflicts - merged.marked - line.forks.keys()) and line.base and not line.rewritten:
+            tips = (here.commit, *await self._jj.earlier(here))
+            if forks := await own_versions_at(self.trees, trunk, tips, line.base, unsettled):
+                fork = await self._forked(line.fork, forks)
+                line = msgspec.structs.replace(line, fork=fork, forks=line.forks | forks)
+                merged = await self.merge(fork=fork, theirs=theirs, ours=line.ours)
         new_trunk = trunk
         if merged.trunk != theirs or not trunk:
             new_trunk = await self._next_trunk(trunk, merged, line, message)
@@ -445,7 +484,8 @@ class Engine:
         if merged.home != merged.trunk:
             note = f"what {self.bookmark.removeprefix('gitopsd/')} holds while a change of it is parked\n"
             head = await self.trees.commit(merged.home, (new_trunk, parked), note)
-        return Plan(trunk=new_trunk, parked=parked, head=head, ours=line.found, forks=forks)
+        marked = merged.marked & merged.conflicts
+        return Plan(trunk=new_trunk, parked=parked, head=head, ours=line.found, forks=forks, marked=marked)
 
     async def _next_trunk(self, trunk: str, merged: Reconciled, line: Line, message: str) -> str:
         # A commit of ours may be an ancestor of the trunk only if all of it is in the trunk: else the next merge, by
@@ -469,7 +509,7 @@ class Engine:
         # The older commit may know the file by another name.
         old_names = [path for path in await self.trees.paths(tree) if self._same_file(path) in files]
         tree = await self.trees.replace(tree, {**dict.fromkeys(old_names), **{path: own.get(path) for path in paths}})
-        before = standing.remote.get(self.bookmark, "")
+        before = self._own_parked(standing)
         grows = bool(line.old_parked) and line.old_parked <= paths
         if grows and await self.trees.tree(before) == tree:
             return before
@@ -526,6 +566,7 @@ class Engine:
             head=plan.head,
             trunk=plan.trunk if pushed else standing.remote.get(self._trunk, ""),
             parked=plan.parked if pushed else standing.remote.get(self.bookmark, ""),
+            held="" if pushed else plan.parked,
             ours=plan.ours,
             captured=captured,
             pushed=pushed,
@@ -533,6 +574,7 @@ class Engine:
             # Forks that are settled are dropped once the working copy has moved off the edits that they are about.
             forks=remembered.encode_paths({**kept, **plan.forks}),
             conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
+            marked=tuple(sorted(map(remembered.encode_path, plan.marked))),
         )
 
     async def _settle(self, standing: Standing, plan: Plan, memory: Memory) -> bool:
@@ -569,5 +611,6 @@ class Engine:
         )
 
 
-def _published(trunk: str, parked: str, conflicts: Iterable[str], *, proven: bool) -> Published:
-    return Published(trunk=trunk, parked=parked, conflicts=tuple(sorted(conflicts)), proven=proven)
+def _published(memory: Memory, *, trunk: str, parked: str, proven: bool) -> Published:
+    conflicts, marked = (tuple(sorted(paths)) for paths in (memory.conflict_paths(), memory.marked_paths()))
+    return Published(trunk=trunk, parked=parked, conflicts=conflicts, marked=marked, proven=proven)

@@ -22,7 +22,8 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         head: the commit that the working copy belongs on; empty before the first sync.
         trunk: the trunk that it was made with.
-        parked: the commit on this host's bookmark, if anything is parked.
+        parked: the commit on this host's bookmark on the remote, if anything is parked.
+        held: the commit that belongs on that bookmark, if it is not to be published.
         ours: the tree of the working copy that went into it.
         captured: the working copy's commit that went into it.
         pushed: it was published.
@@ -30,6 +31,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         forks: for paths whose edit does not come from where the working copy forked off: the commit whose version it
             does come from. Paths are percent-encoded, since they need not be text.
         conflicts: the parked paths, percent-encoded.
+        marked: those of them that have conflict markers in them, percent-encoded.
         next: what is to be remembered once the push that is under way has arrived: if we die before we can write it
             down, the remote tells whether it has.
 
@@ -38,12 +40,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     head: str = ""
     trunk: str = ""
     parked: str = ""
+    held: str = ""
     ours: str = ""
     captured: str = ""
     pushed: bool = False
     synthetic: bool = False
     forks: dict[str, str] = {}
     conflicts: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
     next: "Memory | None" = None
 
     def fork_commits(self) -> dict[str, str]:
@@ -53,6 +57,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     def conflict_paths(self) -> frozenset[str]:
         """`conflicts` as paths."""
         return frozenset(map(decode_path, self.conflicts))
+
+    def marked_paths(self) -> frozenset[str]:
+        """`marked` as paths."""
+        return frozenset(map(decode_path, self.marked))
 
     def encode(self) -> str:
         """As the message of a commit."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from gitopsd.repo.markers import newly_marked
 from gitopsd.repo.trees import Change, Trees
 from gitopsd.repo.union import NO_UNION, Union, United
 
@@ -15,12 +16,14 @@ class Reconciled(msgspec.Struct, frozen=True, kw_only=True):
         trunk: the trunk with everything of ours that merges, and nothing of what conflicts.
         home: the same, with our own version of each path that conflicts.
         conflicts: those paths.
+        marked: those of them that conflict since they have conflict markers in them, see `markers`.
 
     """
 
     trunk: str
     home: str
     conflicts: frozenset[str]
+    marked: frozenset[str] = frozenset()
 
 
 async def reconcile(
@@ -36,7 +39,8 @@ async def reconcile(
 
     A path that conflicts is taken out of ours (with the other name of a renamed file) and the rest is merged again,
     until nothing conflicts: so one conflict never holds back another file, and half of a rename never travels alone.
-    Before that, what can be merged as a union is: then it counts as an edit of the trunk's version.
+    Before that, what can be merged as a union is: then it counts as an edit of the trunk's version. A file of ours with
+    new conflict markers in it is a conflict that nobody has settled yet, wherever it arose.
 
     Args:
         trees: where the trees are.
@@ -49,15 +53,16 @@ async def reconcile(
     """
     edits = await trees.changes(fork, ours)
     groups = _Groups(edits, same_file)
+    marked = await newly_marked(trees, fork=fork, theirs=theirs, ours=ours, edits=edits)
     parked: frozenset[str] = frozenset()
     united: dict[str, United] = {}
     base, kept = fork, ours
     while True:
         merge = await trees.merge(base, kept, theirs)
-        conflicts = merge.conflicts or await _clashes(trees, merge.tree, edits, parked, same_file)
+        conflicts = merge.conflicts or marked - parked or await _clashes(trees, merge.tree, edits, parked, same_file)
         if not conflicts:
             break
-        paths = conflicts - united.keys() - parked
+        paths = conflicts - united.keys() - parked - marked
         if found := await union.merge(trees, fork=fork, theirs=theirs, ours=ours, paths=paths):
             united |= found
             base = await trees.replace(base, {path: file.theirs for path, file in found.items()})
@@ -74,7 +79,7 @@ async def reconcile(
         kept = await trees.replace(ours, {path: file.merged for path, file in stay.items()} | back)
     own = await trees.entries(ours, parked)
     home = await trees.replace(merge.tree, {path: own.get(path) for path in parked})
-    return Reconciled(trunk=merge.tree, home=home, conflicts=parked)
+    return Reconciled(trunk=merge.tree, home=home, conflicts=parked, marked=marked)
 
 
 class _Groups:

@@ -42,10 +42,41 @@ async def settled_at(
     return found
 
 
+async def own_versions_at(
+    trees: Trees, trunk: str, tips: Collection[str], base: str, paths: Collection[str]
+) -> dict[str, str]:
+    """Find the paths of which the trunk has taken in a version that our present one was made from.
+
+    Two jj processes at one moment, or a `git commit` at a bad one, can leave the working copy on an older commit than
+    what was published from it: then its edits would conflict with their own earlier state.
+
+    Args:
+        trees: where the commits are.
+        trunk: the trunk's commit.
+        tips: the working copy's commit, and those that it was before on the same parents.
+        base: the newest trunk commit below it.
+        paths: which ones.
+
+    Returns:
+        By path, the commit of the trunk's history that has the newest such version.
+
+    """
+    if not trunk or not (own := await trees.history(tips, base, paths)):
+        return {}
+    # That a file is gone on both sides says nothing about where the one that is there came from.
+    taken = await trees.history([trunk], base, paths)
+    known = {(path, entry): commit for commit, path, entry in taken if entry is not None}
+    found: dict[str, str] = {}
+    for _, path, entry in own:
+        if entry is not None and path not in found and (path, entry) in known:
+            found[path] = known[path, entry]
+    return found
+
+
 async def _versions(
     trees: Trees, tip: str, since: str, paths: Collection[str], same_file: Callable[[str], str]
 ) -> tuple[tuple[str, str, Entry | None], ...]:
     """`Trees.history` without the old names of renamed files: that one is gone on both sides settles nothing."""
-    found = await trees.history(tip, since, paths)
+    found = await trees.history([tip] if tip else [], since, paths)
     written = {(commit, same_file(path)) for commit, path, entry in found if entry is not None}
     return tuple(row for row in found if row[2] is not None or (row[0], same_file(row[1])) not in written)

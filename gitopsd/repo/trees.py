@@ -175,18 +175,20 @@ class Trees:
         result = await self._git.run("cannot read the history of files", *arguments)
         return frozenset(paths) & set(result.stdout.split("\0"))
 
-    async def history(self, tip: str, since: str, paths: Collection[str]) -> tuple[tuple[str, str, Entry | None], ...]:
-        """The versions that paths got in the commits of `tip` that `since` does not have, newest first.
+    async def history(
+        self, tips: Collection[str], since: str, paths: Collection[str]
+    ) -> tuple[tuple[str, str, Entry | None], ...]:
+        """The versions that paths got in the commits of `tips` that `since` does not have, newest first.
 
         Returns:
             Commit, path, and the file, which is None if it was deleted there. What a merge commit made of a file on
             its own is left out.
 
         """
-        if not (tip and paths):
+        if not (tips and paths):
             return ()
         limits = ("--", *sorted(paths))
-        span = (tip, f"^{since}") if since else (tip,)
+        span = (*tips, f"^{since}") if since else tuple(tips)
         arguments = ("--literal-pathspecs", "rev-list", "--topo-order", "--full-history", *span, *limits)
         commits = (await self._git.run("cannot read a file's history", *arguments)).stdout
         if not commits:
@@ -202,6 +204,16 @@ class Trees:
             else:
                 commit = field
         return tuple(found)
+
+    async def with_line(self, treeish: str, beginning: str, paths: Collection[str]) -> frozenset[str]:
+        """Those of these paths that have a line with this beginning, which must hold no special characters."""
+        if not paths:
+            return frozenset()
+        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
+        how = ("grep", "-z", "-l", "-a", "-G", "--no-color", "--full-name", "--no-recurse-submodules")
+        arguments = ("--literal-pathspecs", *how, "-e", f"^{beginning}", treeish, *limits)
+        found = (await self._git.run("cannot search a tree", *arguments, fine=(0, 1))).stdout.split("\0")
+        return frozenset(paths) & {name.removeprefix(f"{treeish}:") for name in found}
 
     async def size(self, blob: str) -> int:
         """How many bytes a blob holds."""

@@ -11,7 +11,9 @@ Facts that the guards rest on, checked with chezmoi 2.73:
 - `run_` scripts are run by `apply`, as the person. Externals are left to the person: they need the network.
 """
 
+import os
 import re
+import stat
 from collections.abc import Collection, Sequence
 from typing import TypeVar
 
@@ -165,6 +167,27 @@ class Home:
             )
             fine = fine and result.status == 0
         return fine
+
+    async def recognize(self, seen: Comparison) -> None:
+        """Have chezmoi record the files that are as the source has them and have no record, which it does by itself
+        only for what it writes. Without one, a later edit could not be told from a file that was there before.
+
+        Args:
+            seen: what differs.
+
+        """
+        sources, records = await self.sources(), await self.records()
+        known = records.keys() | {row.target for row in seen.rows}
+        if seen.broken:  # then it is not known which templates differ
+            known |= {target for target, source in sources.items() if is_template(source)}
+        if same := [target for target in sources if target not in known and self._is_file(target)]:
+            await self.apply(same)
+
+    def _is_file(self, target: str) -> bool:
+        try:
+            return stat.S_ISREG(os.lstat(f"{self._account.home}/{target}").st_mode)
+        except OSError:
+            return False
 
     def _absolute(self, targets: Sequence[str]) -> list[str]:
         return [f"{self._account.home}/{target}" for target in targets]

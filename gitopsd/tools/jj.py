@@ -31,6 +31,10 @@ _COMMIT = (
     ' ++ ",\\"conflict\\":" ++ json(conflict) ++ ",\\"empty\\":" ++ json(empty)'
     ' ++ ",\\"description\\":" ++ json(description) ++ "}\\n"'
 )
+# What a change was earlier is told as entries of its evolution, each with a commit; those in conflict are left out.
+_EARLIER = (
+    'if(commit.conflict(), "", commit.commit_id() ++ " " ++ commit.parents().map(|p| p.commit_id()).join(" ") ++ "\\n")'
+)
 
 
 class WorkingCopy(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +91,14 @@ class Jj:
         """What became of a change, without looking at the files; None if it was abandoned."""
         found = await self._run("cannot look up a change", *_log(f"present({change})"), snapshot=False)
         return _parse(found) if found.strip() else None
+
+    async def earlier(self, here: WorkingCopy, limit: int = 100) -> tuple[str, ...]:
+        """The commits that the working copy was before on the same parents, newest first: snapshots of one work."""
+        arguments = ("evolog", "--no-graph", "-r", here.commit, "-n", str(limit), "-T", _EARLIER)
+        lines = (await self._run("cannot read what the working copy was", *arguments, snapshot=False)).splitlines()
+        found = [line.split() for line in lines]
+        wanted = list(here.parents or (_ROOT,))
+        return tuple(commit for commit, *parents in found if parents == wanted and commit != here.commit)
 
     async def new(self, commit: str) -> None:
         """Snapshot, then put a new, empty working-copy commit on `commit` and write its files."""

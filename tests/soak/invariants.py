@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from soak.fleet import Fleet
     from soak.site import Site
 
-_SAID_SUCCESS = (SyncWord.success, SyncWord.conflicts_preserved)
+_SAID_SUCCESS = (SyncWord.success, SyncWord.success_local_only, SyncWord.conflicts_preserved)
 
 
 class Violated(AssertionError):
@@ -125,6 +125,8 @@ def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, 
         word for t, file in before.home.items() if t in before.source and t not in alone for word in words(file.text)
     }
     taken |= words_of(file.text for file in before.source.values())
+    if facts.word is SyncWord.success:  # then nothing that chezmoi manages is in this home only
+        taken |= {word for target, file in before.home.items() if target in before.source for word in words(file.text)}
     taken -= fleet.ledger.removed
     if lost := taken - fleet.remote.reachable:
         raise fail(fleet, "1 durable", f"{name} says {facts.word.value}, and the remote has nothing of {sorted(lost)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from soak.acts import Act, story
 
-BASHRC, APP_CONF = 0, 2
+BASHRC, APP_CONF, TOOL = 0, 2, 5
 SAME_LINE = [Act("edit on two hosts", 0, BASHRC, "replace", 7, other=1), Act("sync", 1), Act("sync", 0)]
 FOUND = {
     "a source that was committed by hand is not written over by the home": [
@@ -54,6 +54,27 @@ FOUND = {
             Act("edit", 0, BASHRC, "remove", 3),
         ]
         for number in (24, 26, 28)
+    },
+    **{
+        f"a step back to the trunk after a sync that could not move (from command {number} on) is not undone": [
+            Act("edit", 0, APP_CONF, "append", flag=True),
+            Act("edit", 0, BASHRC, "replace", 8),
+            Act("sync, edit", 0, APP_CONF, "replace", 3, number=number),
+            Act("sync, edit", 0, TOOL, "remove", 8, number=38, flag=True),
+            Act("step back", 0),
+        ]
+        for number in (28, 29, 30)
+    },
+    **{
+        f"a file that was here first is named also if the network goes before command {number}": [
+            Act("write", 0, number % 2),
+            Act("add", 1, number % 2),
+            Act("sync", 1),
+            Act("sync", 0),
+            Act("edit", 0, BASHRC, "append"),
+            Act("sync, network", 0, number=number),
+        ]
+        for number in (0, 14)
     },
 }
 

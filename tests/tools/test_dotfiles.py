@@ -11,7 +11,7 @@ from people import Host, Remote, git, settle
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.tools.jj import NEW_FILE_LIMIT
 from gitopsd.tools.process import Result
-from gitopsd.types import PersonFacts, SyncWord
+from gitopsd.types import PersonFacts, SyncWord, Take
 
 
 async def test_an_edit_on_one_host_arrives_on_the_other(pair: tuple[Host, Host], remote: Remote) -> None:
@@ -342,10 +342,16 @@ async def test_a_file_edited_in_home_and_source_is_left_alone_on_both_sides(pair
     a.edit(".bashrc", "one", "home")
     facts = await a.sync()
     assert [notice.path for notice in facts.notices] == [".bashrc"]
+    assert facts.word is SyncWord.success_local_only  # the home's edit is here and nowhere else
     assert a.read(".bashrc").startswith("home")
     assert a.remote.show("main", "dot_bashrc") == "source\n"
+    # The source's edit is published now, and so it is known what the home's is an edit of.
     facts = await a.sync()
+    assert facts.word is SyncWord.conflicts_preserved
+    assert not facts.notices
     assert a.read(".bashrc").startswith("home")
+    assert a.remote.show("main", "dot_bashrc") == "source\n"
+    assert a.remote.show("gitopsd/a", "dot_bashrc") == a.read(".bashrc")
 
 
 async def test_the_first_push_creates_the_trunk(host: Callable[..., Host], remote: Remote) -> None:
@@ -395,6 +401,93 @@ async def test_auto_push_off_commits_and_merges_here_only(pair: tuple[Host, Host
     assert facts.published
     await b.sync()
     assert b.read(".bashrc").startswith("ONE")
+
+
+async def test_auto_push_off_a_parked_change_is_listed_grows_and_is_settled(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.set(auto_push=False)
+    a.edit(".bashrc", "one", "one of a")
+    await a.sync()
+    for old, new in (("one", "one of b"), ("seven", "seven of b")):
+        b.edit(".bashrc", old, new)
+        for _ in range(2):
+            facts = await b.sync()
+            assert facts.word is SyncWord.success_local_only
+            found = (await b.choices.conflicts()).conflicts
+            assert [(each.file, each.host, each.commit) for each in found] == [(".bashrc", "b", facts.parked[0].commit)]
+            assert (found[0].theirs.text, found[0].ours.text) == (a.read(".bashrc"), b.read(".bashrc"))
+    assert b.remote.heads().keys() == {"main"}
+    b.start()
+    assert len((await b.choices.conflicts()).conflicts) == 1
+    # A person who settles it says so to all hosts, whatever is pushed without them.
+    await b.choices.resolve(".bashrc", Take.ours)
+    await settle(b, a)
+    assert a.read(".bashrc") == b.read(".bashrc") == "one of b\ntwo\nthree\nfour\nfive\nsix\nseven of b\n"
+    assert not (await b.choices.conflicts()).conflicts
+
+
+async def test_what_was_parked_while_auto_push_was_off_is_published_once_it_is_on(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.set(auto_push=False)
+    await conflict_here(a, b)
+    b.set(auto_push=True)
+    facts = await b.sync()
+    assert facts.word is SyncWord.conflicts_preserved
+    assert b.remote.show("gitopsd/b", "dot_bashrc") == b.read(".bashrc")
+    b.set(auto_push=False)
+    b.edit(".bashrc", "seven", "seven of b")
+    await b.sync()
+    assert "seven of b" not in b.remote.show("gitopsd/b", "dot_bashrc")
+    assert "seven of b" in ((await b.choices.conflicts()).conflicts[0].ours.text or "")
+    b.edit(".bashrc", "one of b", "one of a")  # and it is settled by hand
+    facts = await b.sync()
+    assert not facts.parked
+    b.set(auto_push=True)
+    await settle(b, a)
+    assert "gitopsd/b" not in b.remote.heads()
+    assert a.read(".bashrc") == b.read(".bashrc") == "one of a\ntwo\nthree\nfour\nfive\nsix\nseven of b\n"
+
+
+async def test_a_file_that_arrives_and_is_the_same_already_is_known_from_then_on(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.write(".vimrc", "same\n")
+    a.add(".vimrc", "same\n")
+    await a.sync()
+    facts = await b.sync()
+    assert not facts.notices
+    b.write(".vimrc", "same, and edited\n")
+    facts = await b.sync()
+    assert facts.captured == ("dot_vimrc",)
+    await a.sync()
+    assert a.read(".vimrc") == "same, and edited\n"
+
+
+async def test_the_same_after_a_kill(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.write(".vimrc", "same\n")
+    a.add(".vimrc", "same\n")
+    await a.sync()
+    for at in range(60, 10, -1):  # the last command of a sync is the one that has it recorded
+        b.processes.ran.clear()
+        if await b.dies(at):
+            break
+    await b.sync()
+    b.write(".vimrc", "same, and edited\n")
+    assert (await b.sync()).captured == ("dot_vimrc",)
+
+
+async def test_a_file_that_was_there_before_is_named_without_a_network_too(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.write(".vimrc", "mine\n")
+    a.add(".vimrc", "theirs\n")
+    await a.sync()
+    told = await b.sync()
+    assert told.word is SyncWord.success_local_only
+    broken = Result(argv=("git",), status=128, stdout="", stderr="ssh: Could not resolve hostname example.org")
+    b.processes.instead["ls-remote"] = broken
+    facts = await b.sync()
+    assert facts.word is SyncWord.fetch_failed
+    assert facts.notices == told.notices
 
 
 async def test_auto_commit_off_captures_nothing_and_overwrites_nothing(pair: tuple[Host, Host]) -> None:
@@ -544,8 +637,12 @@ async def test_a_person_who_runs_chezmoi_at_that_moment_is_waited_for(pair: tupl
 
 async def conflict(a: Host, b: Host) -> None:
     """The trunk has a's first line of .bashrc, and b's is parked."""
+    assert (await conflict_here(a, b)).word is SyncWord.conflicts_preserved
+
+
+async def conflict_here(a: Host, b: Host) -> PersonFacts:
+    """The same, published or not."""
     a.edit(".bashrc", "one", "one of a")
     await a.sync()
     b.edit(".bashrc", "one", "one of b")
-    facts = await b.sync()
-    assert facts.word is SyncWord.conflicts_preserved
+    return await b.sync()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from people import Host, once
 
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import Failed, GitopsdError
 from gitopsd.tools.process import BASE_ENV
 from gitopsd.types import SyncWord
 
@@ -45,28 +45,44 @@ async def some_sync(host: Host) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_twenty_syncs_while_the_person_looks_around_in_the_same_repository(pair: tuple[Host, Host]) -> None:
+@pytest.mark.parametrize(
+    ("with_jj", "with_git"),
+    [
+        ("jj st; jj log; sleep 0.3", "git status; git log -1; git diff HEAD; sleep 0.4"),
+        ("jj st; jj describe -m busy; jj log; sleep 0.3", "git add -A; git commit -qm busy; git status; sleep 0.4"),
+    ],
+    ids=["looks around", "works"],
+)
+async def test_twenty_syncs_while_the_person_is_in_the_same_repository(
+    pair: tuple[Host, Host], with_jj: str, with_git: str
+) -> None:
     a, b = pair
     lines = [f"line {turn}" for turn in range(20)]
-    jj = busy(b, "jj st; jj log; sleep 0.3")
-    git = busy(b, "git status; git log -1; git diff HEAD; sleep 0.4")
     chezmoi = busy(b, "chezmoi apply --force ~/.config; chezmoi status; sleep 0.3")
-    with jj, git, chezmoi:
+    with busy(b, with_jj), busy(b, with_git), chezmoi:
         for line in lines:
             b.write(".bashrc", f"{b.read('.bashrc')}{line}\n")
             await some_sync(b)
     for lock in (b.source / ".git").rglob("*.lock"):
         lock.unlink()  # of the person's program that was killed here
-    facts = await b.sync()
+    try:
+        facts = await b.sync()
+    except Failed as error:  # jj itself holds a conflict of two of its operations: nothing moves before that is settled
+        assert "a conflict is being resolved" in error.message
+        b.run("jj", "restore", "--from", "main@origin", where=b.source)
+        facts = await b.sync()
+    # Whatever two programs made of the source at one moment, the home has all of it, and the trunk has no markers.
     assert b.read(".bashrc").splitlines()[7:] == lines
-    # Two jj at once can put the working copy back on an older commit (jj merges their operations): then its edits meet
-    # their own published versions. That is a conflict to be settled, and no loss.
-    assert facts.word in (SyncWord.success, SyncWord.conflicts_preserved), facts
-    branch = "gitopsd/b" if facts.parked else "main"
-    assert a.remote.show(branch, "dot_bashrc") == b.read(".bashrc")
+    assert "<<<<<<<" not in a.remote.show("main", "dot_bashrc")
+    if facts.word is not SyncWord.success:  # the markers were committed, or the source is not what the home was made of
+        assert {notice.path for notice in facts.notices} == {".bashrc"}, facts
+        await b.choices.adopt([".bashrc"], mine=True)
+        facts = await b.sync()
+    assert facts.word is SyncWord.success, facts
+    assert b.read(".bashrc").splitlines()[7:] == lines
+    assert a.remote.show("main", "dot_bashrc") == b.read(".bashrc")
     await once(a, b)
-    assert a.read(".bashrc") == a.remote.show("main", "dot_bashrc")
-    assert b.read(".bashrc").splitlines()[7:] == lines
+    assert a.read(".bashrc") == b.read(".bashrc")
 
 
 async def test_clocks_that_disagree_change_nothing(pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch) -> None:
