@@ -17,6 +17,7 @@ from gitopsd.types import (
     Outcome,
     PersonFacts,
     Rejection,
+    Review,
     Revision,
     StepResult,
     StorePath,
@@ -37,12 +38,12 @@ CANCELLABLE = frozenset({State.fetch, State.capture, State.push, State.pull, Sta
 
 
 def merge_requests(waiting: Cycle, wanted: Cycle) -> Cycle:
-    """One cycle that satisfies both; it keeps the id of the one that waits."""
-    upgrade = CycleKind.upgrade in (waiting.kind, wanted.kind)
+    """One cycle that satisfies both; it keeps the id of the one that waits. A dry run waits for itself alone."""
+    kinds = {waiting.kind, wanted.kind}
     everybody = not waiting.users or not wanted.users
     return msgspec.structs.replace(
         waiting,
-        kind=CycleKind.upgrade if upgrade else CycleKind.sync,
+        kind=CycleKind.upgrade if CycleKind.upgrade in kinds else wanted.kind,
         users=() if everybody else tuple(sorted({*waiting.users, *wanted.users})),
         accept_diverged=waiting.accept_diverged or wanted.accept_diverged,
     )
@@ -277,7 +278,7 @@ def admits(kind: CycleKind, asked: Sequence[str], known: Sequence[str], blocked:
         Failed: there are no such dotfiles here.
 
     """
-    if blocked and kind is CycleKind.upgrade:
+    if blocked and kind is not CycleKind.sync:
         raise PersonNeeded(
             f"blocked: {blocked}",
             meaning="no system is deployed until a person has looked; dotfiles go on",
@@ -333,6 +334,23 @@ def explained(checks: Sequence[Check]) -> str:
     lines.append("  the system is unchanged")
     lines += [f"  try: {check.advice}" for check in checks if check.advice]
     return "\n".join(lines)
+
+
+def plan(message: str, toplevel: StorePath, review: Review) -> tuple[str, ...]:
+    """What an upgrade would do, as lines for a person.
+
+    Args:
+        message: which revision it is about.
+        toplevel: what was built from it.
+        review: what the checks found.
+
+    """
+    lines = [message, f"  toplevel: {toplevel}"]
+    for label, text in (("closure", review.closure), ("activation", review.activation)):
+        lines.append(f"  {label}:" if text else f"  {label}: nothing to tell")
+        lines += [f"    {line}" for line in text.splitlines()]
+    needed = f"only a reboot brings the new {', '.join(review.reboot)} into use" if review.reboot else "not needed"
+    return (*lines, f"  reboot: {needed}", "  this was a dry run: nothing was changed")
 
 
 def same_system(built: StorePath, system: SystemFacts, mode: str) -> bool:

@@ -48,10 +48,15 @@ class Value(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class CycleKind(enum.Enum):
-    """`sync` is dotfiles only and ends after pull; `upgrade` is all of it."""
+    """`sync` is dotfiles only and ends after pull; `upgrade` is all of it.
+
+    `plan` is an upgrade's dry run: it touches no home and no remote, and ends when what would be deployed is built and
+    checked.
+    """
 
     sync = "sync"
     upgrade = "upgrade"
+    plan = "plan"
 
 
 class Outcome(enum.Enum):
@@ -72,10 +77,11 @@ class Outcome(enum.Enum):
     blocked = "blocked"
     cancelled = "cancelled"  # the daemon was stopped before anything changed
     interrupted = "interrupted"  # a reboot or power cut came in mid-switch; the old system runs
+    planned = "planned"  # a dry run: this is what an upgrade would deploy; nothing was changed
     failed = "failed"  # something else went wrong; the message says what
 
 
-FINE = frozenset({Outcome.success, Outcome.up_to_date, Outcome.offline, Outcome.at_reboot})
+FINE = frozenset({Outcome.success, Outcome.up_to_date, Outcome.offline, Outcome.at_reboot, Outcome.planned})
 
 
 class SyncWord(enum.Enum):
@@ -753,6 +759,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         attempt: the retry that is waited for.
         pending: the cycle that was requested meanwhile: its id, 0 if none.
         pending_kind: its kind.
+        pending_plan: the dry run that was requested meanwhile: its id, 0 if none.
         last_sync: the last finished cycle that included the homes.
         last_upgrade: the last finished cycle of kind upgrade.
         people: each person's dotfiles as the last cycle left them.
@@ -789,6 +796,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     boot: BootFacts = BootFacts()
     trial: Trial | None = None
+    pending_plan: int = 0
 
 
 class Update(Value, frozen=True, kw_only=True):

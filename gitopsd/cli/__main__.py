@@ -156,6 +156,9 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     sync = add_request("sync", verbs.sync, "bring dotfiles in step")
     sync.add_argument("user", nargs="?", metavar="USER", help="whose (else your own; for root everybody's)")
     upgrade = add_request("upgrade", verbs.upgrade, "bring dotfiles and the system in step")
+    upgrade.add_argument(
+        "--dry-run", action="store_true", help="build, check and show what would be done; change nothing"
+    )
     upgrade.add_argument("--accept-diverged", action="store_true", help="accept a rewound or rewritten branch once")
     add_request("retry", verbs.retry, "forget rejected revisions and what blocks, and upgrade")
     add("watch", verbs.watch, "show what is true, and what changes")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-FINE = frozenset({"success", "up-to-date", "offline", "at-reboot"})
+FINE = frozenset({"success", "up-to-date", "offline", "at-reboot", "planned"})
 
 _LABEL = 12  # columns; the longest is "boot default"
 _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
@@ -159,6 +159,8 @@ def _under_way(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         when = f"in {duration(wait)}" if wait > 0 else "now"
         text = f"attempt {attempt['number']} of {attempt['limit']} {when} ({attempt['cause']})"
         yield "retry", [look.paint(text, _YELLOW), first(attempt["message"])]
+    if answer.get("pending_plan"):
+        yield "pending", [f"cycle {answer['pending_plan']} (plan) follows"]
     if answer.get("pending"):
         yield "pending", [f"cycle {answer['pending']} ({answer.get('pending_kind') or 'unknown'}) follows"]
 
@@ -349,6 +351,6 @@ def _painted(text: str, style: str, look: Look) -> list[str]:
 
 
 def _style(word: str) -> str:
-    if word in {"success", "success-local-only", "up-to-date", "at-reboot"}:
+    if word in {"success", "success-local-only", "up-to-date", "at-reboot", "planned"}:
         return _GREEN
     return _YELLOW if word in {"offline", "fetch-failed", "conflicts-preserved", "not-initialized"} else _RED

@@ -69,7 +69,8 @@ def sync(args: Namespace, terminal: Terminal) -> int:
 
 def upgrade(args: Namespace, terminal: Terminal) -> int:
     """Bring dotfiles and the system in step."""
-    return _request(args, terminal, "Upgrade", {"accept_diverged": args.accept_diverged or None})
+    given = {"accept_diverged": args.accept_diverged or None, "dry_run": args.dry_run or None}
+    return _request(args, terminal, "Upgrade", given)
 
 
 def retry(args: Namespace, terminal: Terminal) -> int:
@@ -169,7 +170,10 @@ def _explain_outcome(args: Namespace, terminal: Terminal, cycle: int, outcome: s
     except CallFailed:  # the record is gone or not ours to read; the outcome says enough
         message = ""
     terminal.say(f"gitopsctl: cycle {cycle} ended as {outcome}" + (f": {render.first(message)}" if message else ""))
-    if meaning := render.MEANINGS.get(outcome):
+    meaning = render.MEANINGS.get(outcome)
+    if getattr(args, "dry_run", False):  # it is nothing that is remembered
+        meaning = "this was a dry run: nothing was changed"
+    if meaning:
         terminal.say(f"  {meaning}")
     terminal.say(f"  try: gitopsctl show {cycle}")
 

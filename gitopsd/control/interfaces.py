@@ -193,7 +193,7 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
     def _under_way(self, cycle: int) -> bool:
         snapshot = self._supervisor.snapshot()
         running = snapshot.cycle.id if snapshot.cycle is not None else 0
-        return cycle > 0 and cycle in (running, snapshot.pending)
+        return cycle > 0 and cycle in (running, snapshot.pending, snapshot.pending_plan)
 
 
 class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
@@ -273,13 +273,18 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
         return wire.to_wire(Adoption(adopted=adopted, cycle=cycle), wire.Adoption)
 
     @varlinkmethod(return_parameter="cycle")
-    async def Upgrade(self, *, accept_diverged: bool = False, requested_by: str | None = None) -> int:
+    async def Upgrade(
+        self, *, accept_diverged: bool = False, requested_by: str | None = None, dry_run: bool = False
+    ) -> int:
         """Sync everybody's dotfiles, then pull, build, switch to and verify the NixOS system.
 
-        With `accept_diverged`, a trunk that was rewound or rewritten is accepted once.
+        With `accept_diverged`, a trunk that was rewound or rewritten is accepted once. With `dry_run`, no home and no
+        remote is touched, and the cycle (of the kind `plan`) ends with what would be deployed, built and checked.
         """
         return await self._supervisor.request(
-            CycleKind.upgrade, requested_by=self._word(requested_by), accept_diverged=accept_diverged
+            CycleKind.plan if dry_run else CycleKind.upgrade,
+            requested_by=self._word(requested_by),
+            accept_diverged=accept_diverged,
         )
 
     @varlinkmethod(return_parameter="cycle")

@@ -352,6 +352,7 @@ class Status:
     left_out: list[str]
     boot: Boot
     trial: Trial | None
+    pending_plan: int
 
 
 @dataclass(kw_only=True)

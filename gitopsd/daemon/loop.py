@@ -104,6 +104,7 @@ class Loop:
         self._notify = notify
         self._log = structlog.get_logger()
         self._pending: Cycle | None = None
+        self._question: Cycle | None = None  # a dry run that waits; it is never merged with what changes something
         self._wanted = asyncio.Event()
         self._deadline: float | None = None  # of the step under way, on the monotonic clock
 
@@ -130,7 +131,8 @@ class Loop:
     ) -> int:
         """See `ports.Supervisor`."""
         admits(kind, tuple(users), self._next_steps.users, self._board.snapshot.blocked)
-        number = self._pending.id if self._pending is not None else await self._store.next_cycle_id()
+        waiting = self._waiting(kind)
+        number = waiting.id if waiting is not None else await self._store.next_cycle_id()
         now = self._clock.now()
         wanted = Cycle(
             id=number,
@@ -143,12 +145,19 @@ class Loop:
             state=State.idle,
             state_since=now,
         )
-        # Somebody may have asked while the id was fetched.
-        self._pending = wanted if self._pending is None else merge_requests(self._pending, wanted)
-        self._board.expect(self._pending.id)
-        self._board.change(pending=self._pending.id, pending_kind=self._pending.kind)
+        waiting = self._waiting(kind)  # somebody may have asked while the id was fetched
+        wanted = wanted if waiting is None else merge_requests(waiting, wanted)
+        if kind is CycleKind.plan:
+            self._question = wanted
+        else:
+            self._pending = wanted
+        self._board.expect(wanted.id)
+        self._show_waiting()
         self._wanted.set()
-        return self._pending.id
+        return wanted.id
+
+    def _waiting(self, kind: CycleKind) -> Cycle | None:
+        return self._question if kind is CycleKind.plan else self._pending
 
     def choices(self, user: str) -> Choices:
         """See `ports.Supervisor`."""
@@ -214,13 +223,17 @@ class Loop:
             await self._cycle(unfinished, Machine(unfinished.state))
         while True:
             self._rest()
-            if self._pending is None:
+            if self._pending is None and self._question is None:
                 await self._renew()
-            while self._pending is None:
+            while (asked := self._pending or self._question) is None:
                 self._wanted.clear()
                 await self._wanted.wait()
             self._steps = self._next_steps
-            cycle, self._pending = self._pending, None
+            if asked is self._pending:
+                self._pending = None
+            else:
+                self._question = None
+            cycle = asked
             machine = Machine(self._board.snapshot.state)
             cycle = self._moved(cycle, cycle.facts, machine.apply(Event.start))
             await self._store.save_cycle(cycle)
@@ -269,7 +282,8 @@ class Loop:
     async def _apply(self, cycle: Cycle, machine: Machine, result: StepResult, record: StepRecord) -> Cycle:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
         reject = result.reject or (result.outcome is Outcome.interrupted and await self._interrupted_before(cycle))
-        rejection = self._rejection(cycle, result) if reject else None
+        # A dry run is a question: it changes nothing, not even what is remembered.
+        rejection = self._rejection(cycle, result) if reject and cycle.kind is not CycleKind.plan else None
         state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked, result.facts.people))
         if state not in RESTING:  # how a cycle ends is told once, by its end
             self._log.info(
@@ -319,7 +333,11 @@ class Loop:
             revision=cycle.facts.candidate,
             toplevel=built.toplevel if built is not None else None,
         )
-        verified = result.event is Event.settled and result.outcome in (Outcome.success, Outcome.up_to_date)
+        verified = (
+            cycle.kind is CycleKind.upgrade
+            and result.event is Event.settled
+            and result.outcome in (Outcome.success, Outcome.up_to_date)
+        )
         deployed, trial = self._verified(built, now, trial=cycle.facts.trial) if verified and built else (None, None)
         blocked = message if result.event is Event.block else ""
         await self._store.finish_cycle(
@@ -413,11 +431,17 @@ class Loop:
             since=cycle.state_since,
             cycle=cycle,
             activity=cycle.state.value,
-            pending=self._pending.id if self._pending is not None else 0,
-            pending_kind=self._pending.kind if self._pending is not None else None,
         )
+        self._show_waiting()
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=cycle.state_since))
         self._notify.status(f"{cycle.kind.value} {cycle.id}: {cycle.state.value}")
+
+    def _show_waiting(self) -> None:
+        self._board.change(
+            pending=self._pending.id if self._pending is not None else 0,
+            pending_kind=self._pending.kind if self._pending is not None else None,
+            pending_plan=self._question.id if self._question is not None else 0,
+        )
 
     async def _renew(self) -> None:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""

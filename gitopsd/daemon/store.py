@@ -285,7 +285,7 @@ def _memory(db: sqlite3.Connection) -> Memory:
         blocked=msgspec.json.decode(values["blocked"], type=str) if "blocked" in values else "",
         people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
-        last_sync=_last(db, tuple(CycleKind)),
+        last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
     )
 

@@ -4,10 +4,10 @@ import msgspec
 
 from gitopsd.errors import Rejected
 from gitopsd.machine import Event
-from gitopsd.policy import explained, same_system, short, stopping
+from gitopsd.policy import explained, plan, same_system, short, stopping
 from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
 from gitopsd.steps.needs import needed
-from gitopsd.types import Built, Check, Cycle, Facts, Outcome, Review, StepResult, Verdict
+from gitopsd.types import Built, Check, Cycle, CycleKind, Facts, Outcome, Review, StepResult, SystemFacts, Verdict
 
 
 async def build(
@@ -34,20 +34,12 @@ async def build(
             event=Event.fail, facts=cycle.facts, message=error.message, outcome=Outcome.build_failed, reject=True
         )
     facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
-    system = activator.facts()
-    if facts.trial and toplevel == system.current:
-        message = f"{short(revision)} changes nothing here"
-        return StepResult(event=Event.settled, facts=facts, message=message, outcome=Outcome.up_to_date)
-    if not facts.trial and same_system(toplevel, system, mode):
-        message, outcome = f"{short(revision)} changes nothing here", Outcome.up_to_date
-        if toplevel == system.current:
+    same = _nothing_to_do(facts, activator.facts(), mode)
+    if same is not None:
+        await builder.release(revision)  # it runs, or is the boot default
+        if same.outcome is Outcome.up_to_date and not facts.trial and cycle.kind is CycleKind.upgrade:
             await source.mark_deployed(revision)
-        else:
-            message, outcome = (
-                f"{short(revision)} is the boot default; it runs after the next reboot",
-                Outcome.at_reboot,
-            )
-        return StepResult(event=Event.settled, facts=facts, message=message, outcome=outcome)
+        return same
     review = await inspector.inspect(toplevel, reporter.progress)
     review = msgspec.structs.replace(review, checks=(room, *review.checks))
     facts = msgspec.structs.replace(facts, review=review)
@@ -58,7 +50,33 @@ async def build(
         if check.verdict is Verdict.noted:
             reporter.line(f"note: {check.name}: {check.said}")
     reporter.line("=== Build Validation PASSED ===")
+    if cycle.kind is CycleKind.plan:
+        return await _planned(facts, reporter, builder, source)
     return StepResult(event=Event.done, facts=facts, message=f"built {toplevel}")
+
+
+def _nothing_to_do(facts: Facts, system: SystemFacts, mode: str) -> StepResult | None:
+    """The end of the cycle if what was built runs already, or is what the next boot runs where that is what is wanted."""
+    built = needed(facts.built, "a built toplevel")
+    changes = built.toplevel != system.current if facts.trial else not same_system(built.toplevel, system, mode)
+    if changes:
+        return None
+    message, outcome = f"{short(built.revision)} changes nothing here", Outcome.up_to_date
+    if built.toplevel != system.current:
+        message = f"{short(built.revision)} is the boot default; it runs after the next reboot"
+        outcome = Outcome.at_reboot
+    return StepResult(event=Event.settled, facts=facts, message=message, outcome=outcome)
+
+
+async def _planned(facts: Facts, reporter: Reporter, builder: Builder, source: ConfigSource) -> StepResult:
+    """A dry run ends here."""
+    built, review = needed(facts.built, "a built toplevel"), needed(facts.review, "a review")
+    where = " as a trial" if facts.trial else ""
+    message = f"would deploy {short(built.revision)}{where} ({await source.subject(built.revision)})"
+    for line in plan(message, built.toplevel, review):
+        reporter.line(line)
+    await builder.release(built.revision)
+    return StepResult(event=Event.settled, facts=facts, message=message, outcome=Outcome.planned)
 
 
 def _stopped(facts: Facts, reporter: Reporter, review: Review) -> StepResult:

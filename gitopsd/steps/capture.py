@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from gitopsd.machine import Event
 from gitopsd.ports import Dotfiles, Reporter
 from gitopsd.steps.people import each_person
-from gitopsd.types import Cycle, StepResult, SyncWord
+from gitopsd.types import Cycle, CycleKind, StepResult, SyncWord
 
 
 async def capture(cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles]) -> StepResult:
     """Repeatable: what is committed already is no edit any more."""
+    if cycle.kind is CycleKind.plan:
+        return StepResult(event=Event.done, facts=cycle.facts, message="a dry run captures nothing")
     reporter.line("Capturing current dotfiles...")
     facts = await each_person(cycle, people, reporter, lambda who, known: who.capture(known), SyncWord.failed)
     files = sum(len(person.captured) for person in facts.people)

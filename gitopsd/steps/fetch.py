@@ -17,8 +17,9 @@ async def fetch(
 ) -> StepResult:
     """Repeatable. Offline is noted, and the cycle goes on."""
     reporter.line("Fetching remote changes...")
-    homes = each_person(cycle, people, reporter, lambda who, known: who.fetch(known), SyncWord.fetch_failed)
-    if source is not None and cycle.kind is CycleKind.upgrade:
+    asked = () if cycle.kind is CycleKind.plan else people
+    homes = each_person(cycle, asked, reporter, lambda who, known: who.fetch(known), SyncWord.fetch_failed)
+    if source is not None and cycle.kind is not CycleKind.sync:
         config, facts = await asyncio.gather(_fetch_config(cycle.facts, reporter, source), homes)
         facts = msgspec.structs.replace(config, people=facts.people)
     else:

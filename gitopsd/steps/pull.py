@@ -26,7 +26,8 @@ async def pull(
     signatures: Signatures | None = None,
 ) -> StepResult:
     """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
-    facts = await each_person(cycle, people, reporter, lambda who, known: who.apply(known), SyncWord.failed)
+    asked = () if cycle.kind is CycleKind.plan else people
+    facts = await each_person(cycle, asked, reporter, lambda who, known: who.apply(known), SyncWord.failed)
     captured = sum(len(person.captured) for person in facts.people)
     applied = sum(len(person.applied) for person in facts.people)
     homes = f"captured {captured}, applied {applied} file{'' if captured == applied == 1 else 's'}"

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from gitopsd.machine import Event
 from gitopsd.ports import Dotfiles, Reporter
 from gitopsd.steps.people import each_person
-from gitopsd.types import Cycle, StepResult, SyncWord
+from gitopsd.types import Cycle, CycleKind, StepResult, SyncWord
 
 
 async def push(cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles], host: str) -> StepResult:
     """Repeatable: what the remote has already is not published again."""
+    if cycle.kind is CycleKind.plan:
+        return StepResult(event=Event.done, facts=cycle.facts, message="a dry run publishes nothing")
     when = dt.datetime.fromtimestamp(cycle.started, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     message = f"chore({host}): auto-update {when}"
     facts = await each_person(

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from e2e.scene import CONFIG, HELLO, Scene
+from e2e.scene import CONFIG, HELLO, Scene, set_up
 from lab import Host, Lab
 from lab.nixos import HostSpec
 
@@ -166,3 +166,45 @@ def reconfigure(host: Host, verify: str) -> None:
     host.sh("rm /etc/gitopsd/config.toml")
     host.write("/etc/gitopsd/config.toml", text)
     host.run(["systemctl", "reload", "gitopsd.service"])
+
+
+def everything(scene: Scene, host: Host) -> str:
+    """What a dry run must not touch: homes, what is deployed and boots, units, the forge, and what is remembered."""
+    looked = host.sh(
+        "find /home /etc /boot /nix/var/nix/profiles -xdev ! -type d -printf '%p %l %T@ %s\\n' | sort;"
+        "readlink /run/current-system; systemctl list-units --plain --no-legend --type=service,socket,timer | sort;"
+        "systemctl show --property=MainPID gitopsd.service sshd.service; ls /var/lib/gitopsd/roots"
+    ).stdout
+    status = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)
+    kept = {key: status[key] for key in ("deployed", "rejected", "blocked", "people", "last_upgrade", "last_sync")}
+    forge = [scene.forge.git(repo, "for-each-ref") for repo in ("nix-config", "dotfiles")]
+    return "\n".join([looked, json.dumps(kept), *forge])
+
+
+def test_a_dry_run_shows_the_plan_and_leaves_machine_home_and_remote_as_they_were(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    malphas.run(["gitopsctl", "upgrade"])
+    revision = scene.push_config("say hello", hello_service=HELLO.format(word="dry"))
+    malphas.sh("echo 'edited, and not captured' >> ~/.bashrc", user="rain")
+    before = everything(scene, malphas)
+    said = malphas.run(["gitopsctl", "upgrade", "--dry-run"], timeout=120).stdout
+    assert f"would deploy {revision[:12]} (say hello)" in said
+    assert "would start the following units: hello.service" in said
+    assert "reboot: not needed" in said
+    assert "nothing was changed" in said
+    assert everything(scene, malphas) == before
+    deploys(malphas)
+    assert malphas.active_state("hello.service") == "active"
+    assert "edited, and not captured" in scene.forge.show("dotfiles", "dot_bashrc")
+
+
+def test_a_dry_run_of_what_does_not_build_says_why_and_rejects_nothing(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    scene.forge.push_change("nix-config", {"hosts/malphas.nix": "{ this is not nix"}, "break it")
+    said = malphas.run(["gitopsctl", "upgrade", "--dry-run"], check=False, timeout=120)
+    assert said.returncode == 1
+    assert "syntax error" in said.stdout
+    assert "this was a dry run: nothing was changed" in said.stderr
+    assert rejected(malphas) == []
+    assert roots(malphas) == []

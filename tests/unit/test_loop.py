@@ -156,6 +156,60 @@ async def test_what_the_machine_has_no_room_for_is_not_held_against_the_revision
     assert (await upgraded(world))[0].outcome is Outcome.success
 
 
+async def test_a_dry_run_builds_and_checks_and_changes_and_remembers_nothing(world: World) -> None:
+    summary, updates = await upgraded(world, kind=CycleKind.plan)
+    assert summary.outcome is Outcome.planned
+    assert summary.message == f"would deploy {REV_B[:12]} (a subject)"
+    said = [update.line for update in updates]
+    assert "    hello: ∅ → 1.0" in said
+    assert "  reboot: only a reboot brings the new kernel into use" in said
+    assert world.activator.order == []
+    assert world.people[0].calls == []
+    assert world.source.marked is None
+    assert world.builder.released == [REV_B]
+    daemon = await world.start()
+    memory = await daemon.store.memory()
+    await daemon.stop()
+    assert memory.deployed is None
+    assert memory.last_sync is None
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+@pytest.mark.parametrize("fails", ["build", "check"])
+async def test_a_dry_run_that_fails_rejects_nothing(world: World, fails: str) -> None:
+    checks = world.inspector.checks
+    if fails == "build":
+        world.builder.build_error = Rejected("no")
+    else:
+        world.inspector.checks = (Check(name="is for this host", verdict=Verdict.failed, said="it is not"),)
+    summary, _ = await upgraded(world, kind=CycleKind.plan)
+    assert summary.outcome in (Outcome.build_failed, Outcome.check_failed)
+    world.builder.build_error, world.inspector.checks = None, checks
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_a_dry_run_of_what_runs_says_so_and_marks_nothing(world: World) -> None:
+    world.builder.toplevel = OLD
+    summary, _ = await upgraded(world, kind=CycleKind.plan)
+    assert summary.outcome is Outcome.up_to_date
+    assert world.source.marked is None
+
+
+async def test_a_dry_run_that_waits_is_not_merged_with_what_changes_something(world: World) -> None:
+    daemon = await world.start()
+    first = await daemon.ask()
+    await asyncio.sleep(0)
+    planned = await daemon.ask(CycleKind.plan)
+    synced = await daemon.ask(CycleKind.sync)
+    again = await daemon.ask(CycleKind.plan)
+    assert planned == again
+    assert len({first, planned, synced}) == 3
+    assert (await daemon.end_of(planned))[0] is Outcome.up_to_date
+    kinds = [summary.kind for summary in await daemon.store.history(9)]
+    await daemon.stop()
+    assert kinds == [CycleKind.sync, CycleKind.plan, CycleKind.upgrade]
+
+
 async def test_what_the_checks_found_is_kept_with_the_cycle(world: World) -> None:
     daemon = await world.start()
     number = await daemon.ask()
