@@ -21,8 +21,8 @@ from gitopsd.cli import __main__ as cli
 from gitopsd.cli import render
 from gitopsd.control.access import TABLE as ACCESS
 from gitopsd.control.interfaces import ControlInterface, StatusInterface
-from gitopsd.daemon.log import MESSAGE_IDS
 from gitopsd.errors import Cause
+from gitopsd.events import MESSAGE_IDS
 
 ROOT = Path(__file__).parents[1]
 NOTE = "<!-- Written by docs/generate.py; edit that, or the code it reads. -->\n"
@@ -389,11 +389,33 @@ def journal() -> str:
         "",
         "    journalctl MESSAGE_ID=" + MESSAGE_IDS["rolled back"],
         "",
+        "With the message catalog of gitopsd installed (`packaging/gitopsd.catalog`), `journalctl -x` shows beside each of them",
+        "what it means for the machine, and what to do:",
+        "",
+        "    journalctl -x -u gitopsd -p warning",
+        "",
         "| event | `MESSAGE_ID` | when |",
         "| --- | --- | --- |",
-        *(f"| {event} | `{number}` | {EVENTS[event]} |" for event, number in MESSAGE_IDS.items()),
+        *(f"| {event} | `{number}` | {catalog()[number][0]} |" for event, number in MESSAGE_IDS.items()),
+        "",
+        "## What the catalog says",
+        *(
+            line
+            for event, number in MESSAGE_IDS.items()
+            for line in ("", f"### {event}", "", re.sub(r"@(\w+)@", r"`\1`", _blocks(catalog()[number][1])))
+        ),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _blocks(text: str) -> str:
+    """Commands as blocks of Markdown, which wants an empty line on both sides."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if lines and lines[-1] and line and lines[-1].startswith("    ") != line.startswith("    "):
+            lines.append("")
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def field(name: str) -> str:
@@ -422,18 +444,17 @@ FIELDS = {
     "error": "why the socket could not accept a client for a moment",
 }
 
-EVENTS = {
-    "cycle finished": "a cycle ended well and deployed nothing",
-    "cycle failed": "a cycle ended in any other way than the ones named here",
-    "deployed": "an upgrade was switched to and verified",
-    "rolled back": "a new system did not prove good; the one before runs",
-    "revision rejected": "a revision is not tried again",
-    "blocked": "the rollback failed too",
-    "changes parked": "a conflict stands beside the trunk",
-    "cycle resumed": "the daemon found a cycle under way at its start",
-    "state file damaged": "the state file was moved aside",
-    "configuration refused": "a reload found faults; the configuration before it stays",
-}
+
+def catalog() -> dict[str, tuple[str, str]]:
+    """The message catalog (systemd.io/CATALOG): by MESSAGE_ID, the subject and the text."""
+    text = (Path(__file__).parents[1] / "packaging" / "gitopsd.catalog").read_text(encoding="utf-8")
+    entries = {}
+    for entry in re.split(r"^-- (?=[0-9a-f]{32}$)", text, flags=re.MULTILINE)[1:]:
+        head, _, words = entry.partition("\n\n")
+        number, *lines = head.splitlines()
+        headers = dict(line.split(": ", 1) for line in lines)
+        entries[number] = (headers["Subject"], words.strip())
+    return entries
 
 
 # -- writing ------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from gitopsd import __version__
+from gitopsd import __version__, events
 from gitopsd.config import Config, load
 from gitopsd.control.server import ControlServer
 from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble
@@ -67,7 +67,7 @@ async def _locked(paths: Paths, config: Config) -> None:
     store = SqliteStore(paths.state / "state.db", keep_cycles=config.history.cycles)
     damaged = await store.open()
     if damaged:
-        log.error("state file damaged", message=f"it is kept as {damaged}; history and rejections start anew")
+        log.error(events.STATE_DAMAGED, message=f"it is kept as {damaged}; history and rejections start anew")
     systemd = Systemd()
     await systemd.start()
     around = Surroundings(state_dir=paths.state, store=store, systemd=systemd, processes=Processes(), clock=clock)
@@ -137,7 +137,7 @@ class _Life:
             config = load(self._paths.config)
             steps, problems = assemble(config, self._around)
         except ConfigError as error:
-            self._log.error("configuration refused", message=error.explained())  # a person's fault
+            self._log.error(events.CONFIG_REFUSED, message=error.explained())  # a person's fault
             self._board.change(config_error=error.explained())
         else:
             self.config = config

@@ -14,24 +14,12 @@ from typing import Any
 
 import structlog
 
+from gitopsd.events import MESSAGE_IDS
+
 _JOURNAL = Path("/run/systemd/journal/socket")
 _LONGEST = 48 * 1024  # bytes of one field; a datagram to the journal must fit the socket's buffer
 _RENAMED = {"machine_event": "event"}  # structlog keeps the name `event` for the message
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-
-# systemd's message ids (sd-id128): stable for ever, since people alert on them.
-MESSAGE_IDS = {
-    "cycle finished": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a01",
-    "cycle failed": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a02",
-    "deployed": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a03",
-    "rolled back": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a04",
-    "revision rejected": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a05",
-    "blocked": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a06",
-    "changes parked": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a07",
-    "cycle resumed": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a08",
-    "state file damaged": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a09",
-    "configuration refused": "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a0a",
-}
 
 
 def set_up(how: str = "auto") -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
+from gitopsd import events
 from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
@@ -214,7 +215,7 @@ class Loop:
         """
         if unfinished is not None and RESUME[unfinished.state] is not Resume.rest:
             self._log.warning(
-                "cycle resumed",
+                events.CYCLE_RESUMED,
                 cycle=unfinished.id,
                 state=unfinished.state.value,
                 message=f"the daemon ended in {unfinished.state.value}",
@@ -290,7 +291,7 @@ class Loop:
                 record.state.value, state=record.state.value, machine_event=record.event, message=record.message
             )
         if rejection is not None:
-            self._log.warning("revision rejected", revision=rejection.revision, message=first_line(rejection.reason))
+            self._log.warning(events.REJECTED, revision=rejection.revision, message=first_line(rejection.reason))
         cycle = self._moved(cycle, result.facts, state)
         if state in RESTING:
             await self._finish(cycle, result, record, rejection)
@@ -374,17 +375,19 @@ class Loop:
         for person in cycle.facts.people:
             if person.parked:
                 paths = ", ".join(parked.path for parked in person.parked)
-                self._log.warning("changes parked", user=person.user, message=paths)
+                self._log.warning(events.PARKED, user=person.user, message=paths)
         match summary.outcome:
             case Outcome.rolled_back:
-                say, event = self._log.error, "rolled back"
+                say, event = self._log.error, events.ROLLED_BACK
             case Outcome.blocked:
-                say, event = self._log.critical, "blocked"
+                say, event = self._log.critical, events.BLOCKED
+            case Outcome.build_failed | Outcome.check_failed:
+                say, event = self._log.error, events.BUILD_FAILED
             case Outcome.success if summary.toplevel is not None:
-                say, event = self._log.info, "deployed"
+                say, event = self._log.info, events.DEPLOYED
             case outcome:
                 fine = outcome in FINE
-                say, event = (self._log.info, "cycle finished") if fine else (self._log.error, "cycle failed")
+                say, event = (self._log.info, events.CYCLE_FINISHED) if fine else (self._log.error, events.CYCLE_FAILED)
         say(
             event,
             outcome=summary.outcome.value,
@@ -447,7 +450,7 @@ class Loop:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
         if not self._successor.waits():
             return
-        self._log.info("restarting", message="the running system has another version of gitopsd")
+        self._log.info(events.RESTARTING, message="the running system has another version of gitopsd")
         try:
             await self._successor.hand_over()
         except GitopsdError as error:  # this version goes on, and tries again after the next cycle

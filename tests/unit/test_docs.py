@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitopsd.daemon.log import MESSAGE_IDS
+from gitopsd.events import MESSAGE_IDS
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -104,8 +104,31 @@ def test_the_journal_page_knows_every_field() -> None:
     assert used - {"exc_info"} <= set(GENERATOR["FIELDS"])
 
 
-def test_every_message_id_is_explained() -> None:
-    assert set(GENERATOR["EVENTS"]) == set(MESSAGE_IDS)
+def test_every_message_id_is_explained_once_and_its_entry_says_what_to_do() -> None:
+    entries = GENERATOR["catalog"]()
+    assert set(entries) == set(MESSAGE_IDS.values())
+    text = (ROOT / "packaging" / "gitopsd.catalog").read_text(encoding="utf-8")
+    assert text.count("\n-- ") == len(entries)
+    for subject, words in entries.values():
+        assert len(subject) < 80
+        assert "\n    " in words or "There is nothing to do" in words
+
+
+def test_fields_that_the_catalog_fills_in_are_fields_that_we_write() -> None:
+    text = (ROOT / "packaging" / "gitopsd.catalog").read_text(encoding="utf-8")
+    assert set(re.findall(r"@(\w+)@", text)) <= {GENERATOR["field"](name) for name in GENERATOR["FIELDS"]}
+
+
+def test_the_journal_page_knows_every_event() -> None:
+    used = {
+        call.args[0].value
+        for call in calls()
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr in LEVELS
+        and call.args
+        and isinstance(call.args[0], ast.Constant)
+    }
+    assert not used & set(MESSAGE_IDS), "named by its constant, so that it cannot be misspelt"
 
 
 def test_every_dependency_has_its_reason() -> None:

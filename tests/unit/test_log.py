@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gitopsd.daemon.log import MESSAGE_IDS, encode, to_journal
+from gitopsd.daemon.log import encode, to_journal
+from gitopsd.events import MESSAGE_IDS
 
 
 def parsed(datagram: bytes) -> dict[str, str]:
