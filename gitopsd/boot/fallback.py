@@ -7,6 +7,7 @@ by the next begin.
 from gitopsd.boot.judge import Case
 from gitopsd.boot.place import Machine, shown
 from gitopsd.boot.record import FAILED, REBOOTING, Rollback
+from gitopsd.events import BOOT_ROLLBACK
 
 
 def fall_back(machine: Machine, case: Case, reason: str) -> bool:
@@ -23,7 +24,7 @@ def fall_back(machine: Machine, case: Case, reason: str) -> bool:
     """
     golden, left = case.golden, case.generation.toplevel
     last = Rollback(left=left, to=golden, reason=reason, boot=case.boot, at=machine.now())
-    machine.notice.alert(f"rolling back to the golden generation {shown([golden])}: {reason}")
+    machine.notice.alert(f"rolling back to the golden generation {shown([golden])}: {reason}", event=BOOT_ROLLBACK)
     try:
         machine.record.save(last)
         machine.system.set(golden)

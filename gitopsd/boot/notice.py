@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PLACES = ("/run/issue.d/gitopsd.issue", "/run/motd.d/gitopsd")
+JOURNAL = "/run/systemd/journal/socket"
 _ALERT, _INFO = "<2>", "<6>"  # sd-daemon(3): the journal's priority, from a unit's standard error
 
 
@@ -26,11 +27,16 @@ class Notice:
     def __init__(self, places: "Sequence[str]" = PLACES) -> None:
         self._places = places
 
-    def alert(self, *lines: str) -> None:
-        """Say it now, and have it shown until the end of this boot, with what was said before."""
+    def alert(self, *lines: str, event: str = "") -> None:
+        """Say it now, and have it shown until the end of this boot, with what was said before.
+
+        Args:
+            lines: one sentence each.
+            event: one of `gitopsd.events`, which the first line is the news of.
+
+        """
         for line in lines:
-            sys.stderr.write(f"{_ALERT}{line}\n")
-        sys.stderr.flush()
+            _write(_ALERT, line, event if line is lines[0] else "")
         text = "".join(f"gitopsd: {line}\n" for line in lines)
         for place in self._places:
             try:
@@ -42,10 +48,9 @@ class Notice:
             except OSError as error:
                 sys.stderr.write(f"<4>cannot write {place}: {error.strerror}\n")
 
-    def say(self, line: str) -> None:
-        """Say what is no alarm, in the journal."""
-        sys.stderr.write(f"{_INFO}{line}\n")
-        sys.stderr.flush()
+    def say(self, line: str, *, event: str = "") -> None:
+        """Say what is no alarm, in the journal; `event` as in `alert`."""
+        _write(_INFO, line, event)
 
     def clear(self) -> None:
         """Have nothing shown any more."""
@@ -54,3 +59,42 @@ class Notice:
                 os.unlink(place)
             except OSError:
                 pass
+
+
+def _write(priority: str, line: str, event: str) -> None:
+    """To the journal, and where the units say so to the console, by way of standard error.
+
+    What is an event is found by its `MESSAGE_ID`, which only the journal's native protocol can carry
+    (systemd.io/JOURNAL_NATIVE_PROTOCOL); the console gets that line from us then.
+    """
+    if event and _sent(priority, line, event):
+        try:
+            with open("/dev/console", "w", encoding="utf-8", errors="replace") as console:
+                console.write(f"{line}\n")
+        except OSError:
+            pass  # a machine without a console
+        return
+    sys.stderr.write(f"{priority}{line}\n")
+    sys.stderr.flush()
+
+
+def _sent(priority: str, line: str, event: str) -> bool:
+    import socket  # noqa: PLC0415 - heavy, and needed in a boot that is bad already, or once it is over
+
+    from gitopsd.events import MESSAGE_IDS  # noqa: PLC0415
+
+    if "JOURNAL_STREAM" not in os.environ:  # not started by a unit: the person reads standard error
+        return False
+    fields = {
+        "MESSAGE": " ".join(line.split()),
+        "MESSAGE_ID": MESSAGE_IDS[event],
+        "PRIORITY": priority.strip("<>"),
+        "SYSLOG_IDENTIFIER": "golden-generation",
+    }
+    entry = "".join(f"{name}={value}\n" for name, value in fields.items())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+            journal.sendto(entry.encode("utf-8", "replace"), JOURNAL)
+    except OSError:
+        return False
+    return True

@@ -16,6 +16,7 @@ from gitopsd.boot.record import (
     Damaged,
     Generation,
 )
+from gitopsd.events import BLOCKED, BOOT_BAD, GOLDEN_PINNED
 
 
 def bad(machine: Machine, reason: str, rules: Rules) -> None:
@@ -32,7 +33,7 @@ def bad(machine: Machine, reason: str, rules: Rules) -> None:
         case = _count(machine, reason)
         if case is None:
             return
-        machine.notice.alert(f"this boot is bad: {reason}")
+        machine.notice.alert(f"this boot is bad: {reason}", event=BOOT_BAD)
         machine.notice.say(f"Boot failure count: {case.failures} / {rules.max_attempts}")
         decision, why = after_bad_verdict(case, rules)
         machine.tell_troubles()
@@ -72,7 +73,7 @@ def _golden_failed(machine: Machine, case: Case, reason: str) -> None:
     last = case.rollback
     if last is None or not is_golden_after_rollback(case):
         return
-    machine.notice.alert("blocked: the golden generation failed too; a person is needed")
+    machine.notice.alert("blocked: the golden generation failed too; a person is needed", event=BLOCKED)
     last.how = GOLDEN_FAILED
     last.reason = f"{last.reason}; the golden generation failed too: {reason}"
     try:
@@ -139,8 +140,11 @@ def _conclude_rollback(machine: Machine, toplevel: str) -> None:
 
 def _pin(machine: Machine, generation: Generation) -> list[str]:
     """Golden is a GC root from the moment it is pinned, and a boot entry once the boot loader is installed again."""
+    new = machine.golden.target() != generation.toplevel
     machine.golden.set(generation.toplevel)
     machine.golden.keep_only_current()
+    if new:
+        machine.notice.say(f"golden now: {shown([generation.toplevel])}", event=GOLDEN_PINNED)
     if generation.entry:
         return []
     # What the system profile stands for stays the boot default: this one may have been picked by hand.

@@ -7,6 +7,8 @@ import pytest
 from e2e.scene import BROKEN_SSHD, Scene, set_up
 from lab import Host, Lab
 
+from gitopsd.events import BOOT_BAD, BOOT_ROLLBACK, GOLDEN_PINNED, MESSAGE_IDS
+
 pytestmark = pytest.mark.lab
 
 GOLDEN = "/nix/var/nix/profiles/system-profiles/golden"
@@ -75,6 +77,9 @@ def test_golden_generation(lab: Lab, mode: str) -> None:
     assert "Boot failure count: 1 / 2" in journal
     assert "Boot failure count: 2 / 2" in journal
     assert "rolling back to the golden generation" in journal
+    for event, times in ((BOOT_BAD, 2), (BOOT_ROLLBACK, 1), (GOLDEN_PINNED, 1)):
+        found = malphas.run(["journalctl", "-q", "-o", "cat", f"MESSAGE_ID={MESSAGE_IDS[event]}"]).stdout
+        assert len(found.splitlines()) == times, (event, found)
     assert golden(malphas) == good
     assert malphas.failed_units() == []
     assert bad_revision

@@ -98,7 +98,7 @@ def test_begin_imports_the_standard_library_only_and_little_of_it() -> None:
             ".program",
             ".record",
         )
-    }
+    } | {"gitopsd.events"}
     slow = {"asyncio", "dataclasses", "inspect", "logging", "msgspec", "pathlib", "socket", "subprocess", "tomllib"}
     assert not loaded & (slow | {"typing", "argparse", "contextlib", "ast", "tempfile", "shutil", "threading"})
 
