@@ -68,14 +68,24 @@ def _write(priority: str, line: str, event: str) -> None:
     (systemd.io/JOURNAL_NATIVE_PROTOCOL); the console gets that line from us then.
     """
     if event and _sent(priority, line, event):
-        try:
-            with open("/dev/console", "w", encoding="utf-8", errors="replace") as console:
-                console.write(f"{line}\n")
-        except OSError:
-            pass  # a machine without a console
+        _show_on_console(line)
         return
     sys.stderr.write(f"{priority}{line}\n")
     sys.stderr.flush()
+
+
+def _show_on_console(line: str) -> None:
+    try:
+        # O_NOCTTY: a unit leads its session; the console would become its terminal, and be hung up at its end.
+        console = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return  # a machine without a console
+    try:
+        os.write(console, f"{line}\r\n".encode("utf-8", "replace"))
+    except OSError:
+        pass  # one that nobody reads
+    finally:
+        os.close(console)
 
 
 def _sent(priority: str, line: str, event: str) -> bool:
