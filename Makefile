@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 # PyPI on Debian 12, so the virtual environment sees the system's packages.
 SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
-.PHONY: help demo test lint types unit tools soak lab bench image clean
+.PHONY: help demo test lint types unit tools soak crashes lab bench image clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -36,6 +36,9 @@ tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit t
 
 soak: image ## model-based tests of the dotfiles for SOAK_MINUTES (60)
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=$(or $(SOAK_MINUTES),60) python3 -m pytest -p no:cacheprovider tests/soak
+
+crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about 20 minutes
+	CRASHES=all $(PY) -m pytest -s tests/e2e/test_crash_matrix.py
 
 lab: image ## machines with real systemd, nix and reboots
 	$(PY) -m pytest tests/e2e

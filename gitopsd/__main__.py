@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitopsd import __version__
 from gitopsd.config import DEFAULT_PATH
-from gitopsd.daemon.app import Paths, run
+from gitopsd.daemon.app import Paths, rehearse, run
 from gitopsd.daemon.log import set_up
 from gitopsd.errors import ConfigError, GitopsdError
 
@@ -31,10 +31,16 @@ def main() -> None:
     )
     parser.add_argument("--log", choices=("auto", "journal", "text", "json"), default="auto")
     parser.add_argument("--version", action="version", version=f"gitopsd {__version__}")
+    parser.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="try whether it would start, beside a daemon that runs and without disturbing it, and end",
+    )
     arguments = parser.parse_args()
     set_up(arguments.log)
+    paths = Paths(config=arguments.config, state=arguments.state_dir, socket=arguments.socket)
     try:
-        asyncio.run(run(Paths(config=arguments.config, state=arguments.state_dir, socket=arguments.socket)))
+        asyncio.run(rehearse(paths) if arguments.rehearse else run(paths))
     except GitopsdError as error:
         sys.stderr.write(f"gitopsd: {error.explained()}\n")
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

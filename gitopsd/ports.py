@@ -237,6 +237,9 @@ class Builder(Protocol):
     async def release(self, revision: Revision) -> None:
         """Drop the GC root of a build that was deployed or rejected."""
 
+    async def release_others(self, *kept: Revision) -> None:
+        """Drop the GC roots of all other builds: of what was interrupted, and then overtaken."""
+
 
 class Inspector(Protocol):
     """Looks at what was built, before anything is switched to it. Changes nothing."""
@@ -392,8 +395,19 @@ class Successor(Protocol):
     def waits(self) -> bool:
         """Whether the running system has another version of us than the one that runs. Never waits."""
 
+    async def rehearse(self) -> str:
+        """Try whether the version that the running system has would start; returns what is wrong, empty if nothing is.
+
+        Nothing is done if neither our unit nor our configuration has changed since we started.
+        """
+
     async def hand_over(self) -> None:
-        """Have systemd restart us; returns once that is queued."""
+        """Have systemd restart us; returns once that is queued.
+
+        Raises:
+            Failed: the new version would not start; this one goes on.
+
+        """
 
 
 class Supervisor(Protocol):

@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from gitopsd.daemon.board import Board
 from gitopsd.daemon.clock import SystemClock
 from gitopsd.daemon.loop import Loop
 from gitopsd.daemon.notify import Notify
-from gitopsd.daemon.store import SqliteStore
+from gitopsd.daemon.store import SqliteStore, copy_state
 from gitopsd.errors import ConfigError, Failed
 from gitopsd.machine import RESTING
 from gitopsd.tools.own_unit import OwnUnit
@@ -28,6 +29,7 @@ from gitopsd.tools.systemd import Systemd
 from gitopsd.types import Cycle, Memory, Snapshot
 
 _FIRST_FD = 3  # sd_listen_fds(3)
+_STATE = "state.db"  # below the state directory
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,26 +64,59 @@ async def run(paths: Paths) -> None:
         os.close(lock)
 
 
-async def _locked(paths: Paths, config: Config) -> None:
+async def rehearse(paths: Paths) -> None:
+    """Start as far as being ready, on a copy of the state, beside the daemon that runs; then end.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        Failed: the state directory or the state file cannot be used.
+        Transient: systemd cannot be reached.
+
+    """
+    config = load(paths.config)
+    try:
+        with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=paths.state) as place:
+            mine = msgspec.structs.replace(paths, state=Path(place), socket=Path(place) / "io.gitopsd")
+            _state_directory(mine.state)
+            copy_state(paths.state / _STATE, mine.state / _STATE)
+            await _locked(mine, config, rehearsal=True)
+    except OSError as error:
+        raise Failed(f"cannot write to the state directory {paths.state}: {error.strerror}") from error
+
+
+async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> None:
     log, notify, clock = structlog.get_logger(), Notify(), SystemClock()
-    store = SqliteStore(paths.state / "state.db", keep_cycles=config.history.cycles)
+    store = SqliteStore(paths.state / _STATE, keep_cycles=config.history.cycles)
     damaged = await store.open()
+    if damaged and rehearsal:
+        raise Failed("it cannot read the state of the daemon that runs")
     if damaged:
         log.error(events.STATE_DAMAGED, message=f"it is kept as {damaged}; history and rejections start anew")
     systemd = Systemd()
     await systemd.start()
-    around = Surroundings(state_dir=paths.state, store=store, systemd=systemd, processes=Processes(), clock=clock)
+    successor = OwnUnit(systemd, clock, paths.config)
+    around = Surroundings(
+        state_dir=paths.state,
+        store=store,
+        systemd=systemd,
+        processes=Processes(),
+        clock=clock,
+        successor=successor,
+    )
     steps, problems = assemble(config, around)
     for problem in problems:
         log.error("left out", message=problem)
     unfinished = await store.unfinished_cycle()
     board = Board(_snapshot(config, paths, await store.memory(), unfinished, clock.now()))
     board.change(left_out=problems)
-    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify, successor=OwnUnit(systemd))
+    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify, successor=successor)
     life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
     try:
         await server.start()
+        if rehearsal:
+            await systemd.failed()  # that it answers
+            return
         await life.live(unfinished)
     finally:
         notify.stopping()

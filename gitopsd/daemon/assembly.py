@@ -13,7 +13,7 @@ from gitopsd.daemon.loop import StepSet
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
-from gitopsd.ports import Choices, Clock, Dotfiles, Store
+from gitopsd.ports import Choices, Clock, Dotfiles, Store, Successor
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
@@ -46,6 +46,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         systemd: the connection to PID 1.
         processes: the spawner.
         clock: time.
+        successor: the next version of the daemon.
         turns: by user, what the cycle's steps and a person's choices take turns with; also over a reload.
 
     """
@@ -55,6 +56,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     systemd: Systemd
     processes: Processes
     clock: Clock
+    successor: Successor
     turns: dict[str, Turn] = msgspec.field(default_factory=dict)
 
 
@@ -135,7 +137,14 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 validate_units=config.verify.validate_units,
                 mode=config.switch.mode,
             ),
-            State.verify: partial(verify, activator=activator, builder=nix, through=through, wanted=config.verify),
+            State.verify: partial(
+                verify,
+                activator=activator,
+                builder=nix,
+                through=through,
+                wanted=config.verify,
+                successor=around.successor,
+            ),
             State.rollback: partial(rollback, activator=activator, builder=nix, through=through, wanted=config.verify),
         },
         limits={

@@ -222,6 +222,8 @@ class Loop:
             )
             self._board.expect(unfinished.id)
             await self._cycle(unfinished, Machine(unfinished.state))
+        else:
+            await self._tidy()  # what a daemon that died between a cycle's end and its tidying has left
         while True:
             self._rest()
             if self._pending is None and self._question is None:

@@ -6,6 +6,7 @@ moved aside and reported; the daemon starts with an empty memory and learns the 
 """
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -255,6 +256,25 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def copy_state(path: Path, to: Path) -> None:
+    """Copy a state file as it stands, also one that is in use (sqlite.org/backup.html). None stays none.
+
+    Raises:
+        Failed: it cannot be read.
+
+    """
+    if not path.exists():
+        return
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            contextlib.closing(sqlite3.connect(to)) as target,
+        ):
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise Failed(f"cannot read the state file {path}: {error}") from error
 
 
 def _move_aside(path: Path) -> Path:

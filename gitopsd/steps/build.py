@@ -23,6 +23,8 @@ async def build(
     """Repeatable: nix builds the same revision once."""
     revision = needed(cycle.facts.candidate, "a candidate")
     reporter.line("=== Validating NixOS Build ===")
+    tried = cycle.facts.tried_before  # a later trial that fails comes back to it
+    await builder.release_others(revision, *([tried] if tried is not None else []))
     room = await inspector.room()
     if room.verdict is Verdict.prevented:
         return _stopped(cycle.facts, reporter, Review(checks=(room,)))

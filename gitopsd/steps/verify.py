@@ -6,7 +6,7 @@ from gitopsd.config import VerifyConfig
 from gitopsd.errors import Transient
 from gitopsd.machine import Event
 from gitopsd.policy import reads_switch, short
-from gitopsd.ports import Activator, Builder, Reporter
+from gitopsd.ports import Activator, Builder, Reporter, Successor
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
@@ -21,6 +21,7 @@ async def verify(
     builder: Builder,
     through: Instruments,
     wanted: VerifyConfig,
+    successor: Successor,
 ) -> StepResult:
     """Looks before it acts: after a crash it verifies again from the start, after a reboot it asks what runs."""
     built = needed(cycle.facts.built, "a built toplevel")
@@ -32,6 +33,10 @@ async def verify(
         return after_reboot(cycle, built, switching, system)
     if system.current != built.toplevel:
         return undo(cycle, switching, f"{built.toplevel} was activated, but {system.current} runs")
+    problem = await successor.rehearse()
+    if problem:  # whatever on_validation_failure says: without us nothing could repair this host
+        reporter.line(f"=== Verification FAILED === {problem}")
+        return undo(cycle, switching, problem)
     problem = await prove(through, reporter, wanted, switching.failed_before)
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem)

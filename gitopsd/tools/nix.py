@@ -149,6 +149,12 @@ class Nix:
         """See `ports.Builder`. The link is the root; nix forgets the indirect root with it."""
         self._root(revision).unlink(missing_ok=True)
 
+    async def release_others(self, *kept: Revision) -> None:
+        """See `ports.Builder`."""
+        for root in self._roots.iterdir():
+            if root.name not in kept:
+                root.unlink(missing_ok=True)
+
     async def set_profile(self, toplevel: StorePath) -> int:
         """See `ports.Activator`. nix makes no new generation when the newest one is this toplevel already."""
         await self._processes.run(["nix-env", "-p", _SYSTEM_PROFILE, "--set", toplevel], timeout=_QUICK)

@@ -204,6 +204,14 @@ class Systemd:
         """
         await self._call(lambda: self._connect().StartTransientUnit(name, "fail", list(properties), [], timeout=_CALL))
 
+    async def start_unit(self, name: str) -> None:
+        """Start a unit; returns once the job is queued."""
+        await self._ask(lambda: self._connect().StartUnit(name, "replace", timeout=_CALL))
+
+    async def reload(self) -> None:
+        """Have systemd read the unit files again."""
+        await self._ask(lambda: self._connect().Reload(timeout=_CALL))
+
     async def stop_unit(self, name: str) -> None:
         """Stop a unit; returns once the job is queued."""
         await self._ask(lambda: self._connect().StopUnit(name, "replace", timeout=_CALL))

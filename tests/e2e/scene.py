@@ -1,5 +1,6 @@
 """What the lab tests, the demo and the benchmarks start from: a forge, hosts, a person's dotfiles, a configuration."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lab import Forge, Host, Lab
@@ -11,11 +12,7 @@ SOURCE = "/home/rain/.local/share/chezmoi"
 CONFIG = """\
 host = "{host}"
 
-[[dotfiles]]
-user = "rain"
-repo_url = "git@forge:dotfiles.git"
-
-[config]
+{homes}[config]
 repo_url = "git@forge:nix-config.git"
 
 [verify]
@@ -32,6 +29,13 @@ deadline = "20s"
 attempts = 2
 first = "100ms"
 {more}"""
+
+HOMES = """\
+[[dotfiles]]
+user = "rain"
+repo_url = "git@forge:dotfiles.git"
+
+"""
 
 # A unit that says which revision of the configuration it belongs to.
 HELLO = """[Unit]
@@ -87,7 +91,15 @@ class Scene:
         return self.forge.push_tree("nix-config", self.files(**units), message)
 
 
-def set_up(lab: Lab, *names: str, soak: str = "2s", more: str = "", dotfiles: bool = True) -> Scene:
+def set_up(
+    lab: Lab,
+    *names: str,
+    soak: str = "2s",
+    more: str = "",
+    dotfiles: bool = True,
+    homes: bool = True,
+    settings: Mapping[str, str] | None = None,
+) -> Scene:
     """Boot a forge and hosts whose homes and systems are in step with it.
 
     Args:
@@ -96,17 +108,20 @@ def set_up(lab: Lab, *names: str, soak: str = "2s", more: str = "", dotfiles: bo
         soak: `verify.soak` of the hosts.
         more: text at the end of each host's configuration file.
         dotfiles: initialise the person's dotfiles on every host.
+        homes: keep a person's dotfiles in step at all.
+        settings: arguments of the hosts' mkSystem.
 
     """
     scene = Scene(lab, lab.forge())
     for name in names:
-        scene.specs[name] = HostSpec(gitopsd_config=CONFIG.format(host=name, soak=soak, more=more))
+        text = CONFIG.format(host=name, soak=soak, more=more, homes=HOMES if homes else "")
+        scene.specs[name] = HostSpec(gitopsd_config=text, settings=settings or {})
     scene.forge.create_repo("dotfiles")
     scene.forge.create_repo("nix-config")
     scene.push_config("first configuration")
     for name, host in zip(names, lab.hosts(*names, files=scene.files(), spec=scene.specs[names[0]]), strict=True):
         scene.hosts[name] = host
-    if dotfiles:
+    if dotfiles and homes:
         scene.forge.push_tree("dotfiles", {"dot_bashrc": "# rain's bashrc\nalias ll='ls -l'\n"}, "first dotfiles")
         for host in scene.hosts.values():
             init_dotfiles(host)

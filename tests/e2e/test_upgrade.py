@@ -46,6 +46,9 @@ WantedBy=multi-user.target
 """
 
 
+NEVER = HELLO.replace("/usr/bin/echo hello {word}", "/usr/bin/sleep infinity")
+
+
 def last(host: Host) -> dict:  # type: ignore[type-arg]
     answer: dict = json.loads(host.run(["gitopsctl", "status", "--json"]).stdout)["last_upgrade"]  # type: ignore[type-arg]
     return answer
@@ -120,6 +123,55 @@ def test_a_configuration_that_changes_gitopsds_own_unit_is_taken_over_by_the_new
     assert last(malphas)["outcome"] == "success"
     assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
     assert malphas.journal("gitopsd.service").count("the running system has another version of gitopsd") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("ExecStart=/usr/bin/gitopsd", "ExecStart=/usr/bin/gitopsd-of-tomorrow"), "does not start: exit-code"),
+        (("ExecStart=/usr/bin/gitopsd", "ExecStart=/usr/bin/gitopsd --config /etc/none.toml"), "/etc/none.toml"),
+        (("[Service]", "[Service]\nInaccessiblePaths=/etc/gitopsd"), "cannot read /etc/gitopsd/config.toml"),
+        (None, "has no gitopsd.service"),
+    ],
+    ids=["no such program", "no configuration", "a sandbox that is too tight", "the unit is gone"],
+)
+def test_a_configuration_that_breaks_gitopsds_own_unit_is_rolled_back_before_anything_depends_on_it(
+    lab: Lab, change: tuple[str, str] | None, said: str
+) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    unit = scene.files()["gitopsd/gitopsd.service"]
+    host = scene.files()["hosts/malphas.nix"]
+    gone = {
+        "hosts/malphas.nix": host.replace(
+            "lab.unitsFrom ../gitopsd", 'builtins.removeAttrs (lab.unitsFrom ../gitopsd) [ "gitopsd.service" ]'
+        )
+    }
+    scene.forge.push_change(
+        "nix-config", {"gitopsd/gitopsd.service": unit.replace(*change)} if change else gone, "break it"
+    )
+    assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    refused(malphas, before, said)
+    assert malphas.active_state("gitopsd.service") == "active"
+    assert not malphas.exists("/run/systemd/system/gitopsd-rehearsal.service")
+    assert malphas.run(["ls", "/var/lib/gitopsd"]).stdout.count("rehearsal") == 0
+    malphas.reboot()
+    assert malphas.booted_system() == before
+    assert malphas.active_state("gitopsd.service") == "active"
+    scene.push_config("a good one", hello_service=HELLO.format(word="again"))
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+
+
+def test_a_switch_that_never_ends_is_ended_and_rolled_back(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", more='\n[switch]\ntimeout = "8s"\n', homes=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    scene.push_config("never starts", hello_service=NEVER)
+    assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    refused(malphas, before, "did not end within 8 s")
+    assert len(json.loads(malphas.run(["gitopsctl", "status", "--json"]).stdout)["rejected"]) == 1
+    assert malphas.sh("pgrep -f '[s]witch-to-configuration' || true").stdout == ""
 
 
 def test_a_humans_switch_at_the_same_moment_is_left_alone_and_the_revision_stays_eligible(lab: Lab) -> None:

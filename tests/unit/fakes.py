@@ -169,9 +169,13 @@ class FakeSuccessor:
     def __init__(self) -> None:
         self.ready = False
         self.handed_over = 0
+        self.problem = ""
 
     def waits(self) -> bool:
         return self.ready
+
+    async def rehearse(self) -> str:
+        return self.problem
 
     async def hand_over(self) -> None:
         self.handed_over += 1
@@ -196,6 +200,9 @@ class FakeBuilder:
 
     async def release(self, revision: Revision) -> None:
         self.released.append(revision)
+
+    async def release_others(self, *kept: Revision) -> None:
+        pass
 
 
 class FakeInspector:

@@ -123,7 +123,7 @@ class World:
                 validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
-            State.verify: partial(verify, **touching, through=through, wanted=self.wanted),
+            State.verify: partial(verify, **touching, through=through, wanted=self.wanted, successor=self.successor),
             State.rollback: partial(rollback, **touching, through=through, wanted=self.wanted),
         }
         return StepSet(

@@ -21,6 +21,7 @@ UNITS = "etc/systemd/system"
 RUN = Path("/run/nixos")
 LOADER = Path("/boot/loader")
 PROFILES = Path("/nix/var/nix/profiles")
+POINT = Path("/usr/local/bin/lab-point")
 SETTLE = 0.25  # seconds in which a unit may still fail and be seen
 
 os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -29,6 +30,12 @@ os.environ["LC_ALL"] = "C.UTF-8"
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def point(name: str) -> None:
+    """Give a test the chance to let the world end here."""
+    if POINT.exists():
+        subprocess.run([POINT, f"{sys.argv[1]}:{name}"], check=False)
 
 
 def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +74,9 @@ def install_bootloader() -> None:
         path = entries / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             write_durably(path, text)
+    point("entries")
     write_durably(LOADER / "default", f"{TOPLEVEL}\n")
+    point("default")
     for path in entries.iterdir():
         if path.name not in wanted:
             path.unlink()
@@ -210,6 +219,7 @@ def switch() -> int:
     announce("stopping", plan.stop)
     if plan.stop:
         systemctl("stop", "--", *sorted(plan.stop))
+    point("stopped")
     announce("NOT restarting (changed)", plan.skip)
     for verb in ("start", "restart", "reload"):
         (RUN / f"{verb}-list").write_text("\n".join(sorted(getattr(plan, verb) - plan.quiet)), encoding="utf-8")
@@ -220,6 +230,7 @@ def switch() -> int:
     if subprocess.run([TOPLEVEL / "activate", TOPLEVEL], check=False).returncode != 0:
         say("Failed to run activate script")
         status = 2
+    point("activated")
     if new_systemd:
         say("restarting systemd...")
         systemctl("daemon-reexec")
@@ -228,6 +239,7 @@ def switch() -> int:
     if systemctl("daemon-reload").returncode != 0:
         status = 3
 
+    point("reloaded")
     announce("reloading", plan.reload)
     announce("restarting", plan.restart)
     announce("starting", plan.start - plan.quiet)
@@ -238,6 +250,7 @@ def switch() -> int:
             status = 4
         (RUN / f"{verb}-list").unlink(missing_ok=True)
 
+    point("started")
     time.sleep(SETTLE)
     announce("started, being new,", set(active_units()) - before - plan.start)
     if failed := failed_units():
@@ -272,6 +285,7 @@ def main() -> int:
     if action == "check":
         return 0
 
+    point("begin")
     RUN.mkdir(parents=True, exist_ok=True)
     with (RUN / "switch-to-configuration.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
