@@ -47,6 +47,8 @@ from gitopsd.types import Notice, Parked, PersonFacts, SyncWord
 S = TypeVar("S")
 T = TypeVar("T")
 
+_REPAIRS = 3  # attempts in one verb
+
 
 class PersonDotfiles:
     """`ports.Dotfiles` with jj, git and chezmoi.
@@ -78,7 +80,7 @@ class PersonDotfiles:
 
     async def fetch(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
-        return await self._guarded(self._fetch, facts)
+        return await self._guarded(self._fetch, _noted(facts, *self._repair().kept()))  # what this one keeps, it says
 
     async def _fetch(self, facts: PersonFacts) -> PersonFacts:
         self._calm = None
@@ -208,20 +210,22 @@ class PersonDotfiles:
         return self._elsewhere[1]
 
     async def _guarded(self, verb: Callable[[PersonFacts], Awaitable[PersonFacts]], facts: PersonFacts) -> PersonFacts:
-        """Run a verb unless the person is in the middle of something; repair what makes it fail, once."""
+        """Run a verb unless the person is in the middle of something; repair what makes it fail."""
         repair = self._repair()
         if not repair.possible():
             return await verb(facts)  # `fetch` says what is missing
         if (halt := repair.halted()) is not None:
             return _noted(_with(facts, word=SyncWord.failed), halt)
         facts = _noted(facts, *await repair.before())
-        try:
-            return await verb(facts)
-        except GitopsdError as error:
-            mended = await repair.after(error)
-            if not mended:
-                raise
-        return await verb(_noted(facts, *mended))
+        for _ in range(_REPAIRS):  # a power cut may have damaged several things
+            try:
+                return await verb(facts)
+            except GitopsdError as error:
+                mended = await repair.after(error)
+                if not mended:
+                    raise
+            facts = _noted(facts, *mended)
+        return await verb(facts)
 
     async def _sort(
         self, engine: Engine, home: Home, here: WorkingCopy, edited: list[Row]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from gitopsd.repo.traces import DAMAGED
 from gitopsd.tools.process import Account, Processes
 
 _QUICK = 30.0  # seconds
@@ -12,7 +13,7 @@ class Aside:
     """Moves and writes files of one repository.
 
     They are moved to `.git/gitopsd-damaged-N`: git and jj do not look there, and beside the files of the working copy
-    they would be captured. The daemon does not touch them itself: what is a directory at one moment is a link
+    they would be captured. They stay there until the person removes them, and each sync names them. The daemon does not touch them itself: what is a directory at one moment is a link
     somewhere else at the next, if the person wants it so.
 
     Args:
@@ -30,7 +31,7 @@ class Aside:
     def free(self) -> Path:
         """A place for damaged files that nothing has been moved to yet."""
         number = 1
-        while (place := self.root / f"gitopsd-damaged-{number}").exists():
+        while (place := self.root / f"{DAMAGED}{number}").exists():
             number += 1
         return place
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from gitopsd.errors import GitopsdError
 from gitopsd.repo.aside import Aside
+from gitopsd.repo.traces import RESCUED
 from gitopsd.repo.trees import EMPTY_TREE
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
 from gitopsd.types import Notice
 
 _PLACE = "gitopsd-rebuilding"  # below .git, while a rebuild is under way
-_RESCUED = "refs/gitopsd/rescued-"
 _CONFIG_ID = re.compile(r"[0-9a-f]{20}")
 _ENTRY = re.compile(r"(?P<mode>100644|100755) blob (?P<blob>[0-9a-f]+) +(?P<size>\d+)\t(?P<path>.*)", re.DOTALL)
 
@@ -86,7 +86,7 @@ class Rebuild:
         kept = (
             await self._git.run("cannot read the refs", "for-each-ref", "--format=%(objectname)", "refs/jj/keep")
         ).stdout
-        asked = [*kept.split(), "--not", "HEAD", "--branches", "--remotes", f"--glob={_RESCUED}*"]
+        asked = [*kept.split(), "--not", "HEAD", "--branches", "--remotes", f"--glob={RESCUED}*"]
         lines = "".join(f"{line}\n" for line in asked).encode()
         arguments = ("rev-list", "--parents", "--ignore-missing", "--stdin")
         # What git cannot walk is nothing that could be kept.
@@ -97,14 +97,14 @@ class Rebuild:
         if not tips:
             return ""
         number = 1
-        while await self._git.rev_parse(f"{_RESCUED}{number}"):
+        while await self._git.rev_parse(f"{RESCUED}{number}"):
             number += 1
         parents = [option for tip in tips for option in ("-p", tip)]
         who = {f"GIT_{role}_{key}": "gitopsd" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
         message = b"Commits that only jj knew when its .jj was damaged\n"
         made = await self._git.run("cannot keep commits", "commit-tree", *parents, EMPTY_TREE, stdin=message, env=who)
-        await self._git.update_ref(f"{_RESCUED}{number}", made.stdout.strip())
-        return f"{_RESCUED}{number}"
+        await self._git.update_ref(f"{RESCUED}{number}", made.stdout.strip())
+        return f"{RESCUED}{number}"
 
     async def _take_back(self, rescued: str) -> tuple[str, ...]:
         """Take back tracked files that are empty now and were not: that is what a power cut makes of a new file.

@@ -1,8 +1,9 @@
 """A repository that a power cut, a kill or a full disk left damaged: put right where nothing can be lost by it.
 
 The rule: nothing is deleted. What is in the way is moved to `.git/gitopsd-damaged-N`, where neither git nor jj looks
-(beside the files it would be captured), and the person is told. What only a person can decide raises `Failed` with
-the command.
+(beside the files it would be captured), and the person is told: by that sync, and by each one after it (`kept`) until
+the person has removed it. Nobody else does: what is damaged cannot be shown to be all somewhere else. What only a
+person can decide raises `Failed` with the command.
 
 - `halted` and `before` look at a few files, and are cheap enough for every sync.
 - `after` looks at everything that may be the reason of a command that failed. It asks git and the files, and hardly
@@ -64,6 +65,19 @@ class Repair:
             what=f"a git {what} in {self._directory} is not finished: nothing is captured, published or applied",
             advice=f"cd {self._directory} && {command}  # or finish it",
         )
+
+    def kept(self) -> tuple[Notice, ...]:
+        """Name what repairs have kept, with the commands that remove it."""
+        places, refs = self._traces.kept()
+        git, found = f"git -C {self._directory}", []
+        for place in places:
+            path = f"{self._directory}/.git/{place}"
+            what = f"what a repair took out of the way is in {path} until you remove it"
+            found.append(Notice(what=what, advice=f"ls -R {path}; rm -r {path}"))
+        for ref in refs:
+            what = f"commits that only jj knew when it was damaged are kept as {ref} until you remove it"
+            found.append(Notice(what=what, advice=f"{git} log -p {ref}; {git} update-ref -d {ref}"))
+        return tuple(found)
 
     async def before(self) -> tuple[Notice, ...]:
         """Repair what would make git deny that there is a repository, and what a repair that was killed left.

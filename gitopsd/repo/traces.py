@@ -17,6 +17,10 @@ _LIMIT = 64 * 1024 * 1024  # bytes; packed-refs of a big repository
 _OBJECT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|ref: refs/\S+)\s*")
 _PACKED = re.compile(r"#.*|\^?[0-9a-f]{40}(?:[0-9a-f]{24})?(?: refs/\S+)?")
+DAMAGED = "gitopsd-damaged-"  # with a number: a directory below .git
+RESCUED = "refs/gitopsd/rescued-"  # with a number
+_DAMAGED_NAME = re.compile(rf"{DAMAGED}\d+")
+_RESCUED_NAME = re.compile(rf"{RESCUED}\d+")
 _PROGRAMS = ("git", "jj")  # and all whose names begin so: git-remote-https
 
 # What git leaves in `.git` while it waits for a person, and what ends it (git's own wt-status.c asks the same).
@@ -102,6 +106,14 @@ class Traces:
         lines = (self.text("packed-refs") or "").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n") and _PACKED.fullmatch(line[:-1])]
         return "".join(whole), whole == lines
+
+    def kept(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What repairs have kept: the places below `.git` with damaged files, and the refs of rescued commits."""
+        places = [path.name for path in self._directory.glob(f"{DAMAGED}*") if path.is_dir() and not path.is_symlink()]
+        loose = (str(path.relative_to(self._directory)) for path in self._directory.glob(f"{RESCUED}*"))
+        packed = (line.rstrip().partition(" ")[2] for line in self.packed_refs()[0].splitlines())
+        refs = {name for name in (*loose, *packed) if _RESCUED_NAME.fullmatch(name)}
+        return tuple(sorted(place for place in places if _DAMAGED_NAME.fullmatch(place))), tuple(sorted(refs))
 
     def earlier(self, ref: str) -> tuple[str, ...]:
         """The commits that a ref pointed to by its log, newest first, each once."""

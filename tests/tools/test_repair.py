@@ -93,9 +93,35 @@ async def test_a_damaged_repository_is_repaired_and_nothing_is_lost(
         if "jj's part" in str(facts.notices):
             assert (b.source / ".git/gitopsd-damaged-1/.jj").is_dir()
     again = await b.sync()
-    assert (again.word, again.notices) == (SyncWord.success, ())
+    assert again.word is SyncWord.success
+    assert all("until you remove it" in notice.what for notice in again.notices), again
     await a.sync()
     assert a.read(".bashrc") == MERGED
+
+
+async def test_what_a_repair_has_kept_is_named_until_the_person_removes_it(pair: tuple[Host, Host]) -> None:
+    _, b = pair
+    (b.source / "dot_aside").write_text("on a side line\n")
+    b.run("jj", "commit", "--quiet", "-m", "side line", where=b.source)
+    b.run("jj", "new", "--quiet", "main", where=b.source)
+    damage(b, f"{JJ}/op_store/operations/*", "empty")
+    damage(b, ".git/index", "half")
+    b.edit(".bashrc", "seven", "seven of b")
+    await b.sync()
+    b.run("git", "pack-refs", "--all", where=b.source)
+    facts = await b.sync()
+    for again in (facts, await b.sync()):
+        assert again.word is SyncWord.success
+        kept = sorted(path.name for path in (b.source / ".git").glob("gitopsd-damaged-*"))
+        assert kept
+        told = [notice.what for notice in again.notices if "until you remove it" in notice.what]
+        assert len(told) == len(again.notices) == len(kept) + 1
+        assert all(name in str(told) for name in (*kept, "refs/gitopsd/rescued-1"))
+    for notice in facts.notices:
+        look, remove = notice.advice.split("; ")
+        assert b.run("sh", "-c", look)
+        b.run("sh", "-c", remove)
+    assert not (await b.sync()).notices
 
 
 @pytest.mark.parametrize("how", ["empty", "half", "gone"])
@@ -108,7 +134,8 @@ async def test_objects_that_are_published_come_again_from_the_remote(pair: tuple
     assert facts.word is SyncWord.success, facts
     assert a.remote.show("main", "dot_edited") == "edited\n"
     assert "seven of b" in a.remote.show("main", "dot_bashrc")
-    assert not (await b.sync()).notices
+    again = await b.sync()
+    assert all("until you remove it" in notice.what for notice in again.notices), again
 
 
 async def test_commits_that_only_jj_knew_are_kept_under_a_ref_that_is_named(pair: tuple[Host, Host]) -> None:
