@@ -56,6 +56,8 @@ class DotfilesConfig(Section, frozen=True, kw_only=True):
         auto_push: publish what was captured.
         deletions: what to do with a file that was deleted in the home: `report` it, or `capture` it, which takes it
             out of the repository. A home that looks lost deletes nothing.
+        ssh_key: a private key, which this person can read: the one that is shown to the remote, and no other. Host keys
+            are always checked: a remote that ssh does not know is refused.
         merge: see below.
 
     """
@@ -67,6 +69,7 @@ class DotfilesConfig(Section, frozen=True, kw_only=True):
     auto_commit: bool = True
     auto_push: bool = True
     deletions: typing.Literal["report", "capture"] = "report"
+    ssh_key: str = ""
     merge: MergeConfig = MergeConfig()
 
 
@@ -95,6 +98,9 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         testing: where the branch `testing-HOST` is on top of it, run that one on this host, until the next reboot.
         directory: of the flake in the repository; empty is its root.
         build_timeout: how long evaluation and build may take.
+        checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
+            edits or commits of its own is left as it is, and status says so.
+        ssh_key: a private key: the one that is shown to the remote, and no other. Host keys are always checked.
         signatures: see below.
 
     """
@@ -104,6 +110,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     testing: bool = True
     directory: str = ""
     build_timeout: Seconds = 3600.0
+    checkout: str = ""
+    ssh_key: str = ""
     signatures: SignaturesConfig | None = None
 
 
@@ -292,15 +300,12 @@ PLANNED: dict[str, str] = {
     "metrics": "metrics",
     "reboot": "reboot policy",
     "config.commit_local": "publishing edits of a checkout",
-    "config.checkout": "a checkout that follows the deployed revision",
     "config.flake": "configurations that are not flakes",
     "config.file": "configurations that are not flakes",
     "config.attr": "configurations that are not flakes",
     "config.update_inputs": "refreshing flake inputs",
     "config.pre_update_hooks": "hooks",
     "config.post_update_hooks": "hooks",
-    "config.ssh_key": "a key per repository",
-    "dotfiles.ssh_key": "a key per repository",
 }
 
 
@@ -495,6 +500,7 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             for j, pattern in enumerate(person.merge.union)
             if not pattern.strip("/") or pattern.startswith(("/", "!", "~"))
         )
+        _check_key(person.ssh_key, f"dotfiles[{i}].ssh_key", faults)
         if Path(person.source).is_absolute() or ".." in Path(person.source).parts:
             faults.append(
                 Fault(path=f"dotfiles[{i}].source", found=repr(person.source), expected="a path below the home")
@@ -503,6 +509,11 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         faults.append(Fault(path="space.boot_path", found=repr(config.space.boot_path), expected="an absolute path"))
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
+    if config.config is not None:
+        _check_key(config.config.ssh_key, "config.ssh_key", faults)
+        if config.config.checkout and not Path(config.config.checkout).is_absolute():
+            found = repr(config.config.checkout)
+            faults.append(Fault(path="config.checkout", found=found, expected="an absolute path"))
     if config.config is not None and config.config.signatures is not None:
         _check_signatures(config.config.signatures, faults)
     for i, probe in enumerate(config.verify.probes):
@@ -522,6 +533,12 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         for field in msgspec.structs.fields(RetryConfig)
         if getattr(config.retry, field.name).attempts == 0
     )
+
+
+def _check_key(file: str, path: str, faults: list[Fault]) -> None:
+    if file and not re.fullmatch(r"/[\w./@:+,=-]+", file):
+        expected = "the absolute path of a private key, without spaces or quotes"
+        faults.append(Fault(path=path, found=repr(file), expected=expected))
 
 
 def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:

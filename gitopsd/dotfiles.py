@@ -355,6 +355,7 @@ class PersonDotfiles:
                 host=self._host,
                 same_file=same_target,
                 union=self._config.merge.union,
+                ssh_key=self._config.ssh_key,
             )
         return self._engine_made
 

@@ -101,6 +101,17 @@ class Dotfiles(Protocol):
         """Write what others changed to the home; never over an edit that is not in a commit. Repeatable."""
 
 
+class Checkout(Protocol):
+    """A person's checkout of the configuration. Every command runs as its owner; nothing in it is ever lost.
+
+    What is deployed does not come from here. A method takes what this cycle knows and returns it extended; `trunk` is
+    the head of the branch that is followed.
+    """
+
+    async def apply(self, facts: PersonFacts) -> PersonFacts:
+        """Bring the checkout to the trunk if that loses nothing. Repeatable."""
+
+
 class Gate(Protocol):
     """What keeps secrets out of one repository: it stands before everything that is committed or published."""
 

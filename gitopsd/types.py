@@ -453,6 +453,7 @@ class Facts(Value, frozen=True, kw_only=True):
         testing: the head of this host's testing branch on the remote, or as last seen.
         trial: the candidate comes from there: it is run and verified, and the next boot runs the old system.
         tried_before: the revision that was run like that before this cycle.
+        checkout: the person's checkout of the configuration; None if none is followed.
         review: what the checks before the switch found.
 
     """
@@ -467,6 +468,7 @@ class Facts(Value, frozen=True, kw_only=True):
     testing: Revision | None = None
     trial: bool = False
     tried_before: Revision | None = None
+    checkout: PersonFacts | None = None
     review: Review | None = None
 
 
@@ -643,6 +645,7 @@ class Memory(Value, frozen=True, kw_only=True):
         last_sync: the last finished cycle.
         last_upgrade: the last finished cycle of kind upgrade.
         trial: the last verified revision of a testing branch; it may have ended with a reboot.
+        checkout: the checkout of the configuration as the last upgrade left it.
 
     """
 
@@ -655,6 +658,7 @@ class Memory(Value, frozen=True, kw_only=True):
     last_sync: CycleSummary | None = None
     last_upgrade: CycleSummary | None = None
     trial: Trial | None = None
+    checkout: PersonFacts | None = None
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -772,6 +776,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         left_out: what of the configuration in force cannot be used on this host.
         boot: the assessment of this boot.
         trial: the revision of a testing branch that runs, and is not what the next boot runs.
+        checkout: the checkout of the configuration as the last upgrade left it.
 
     """
 
@@ -797,6 +802,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     boot: BootFacts = BootFacts()
     trial: Trial | None = None
     pending_plan: int = 0
+    checkout: PersonFacts | None = None
 
 
 class Update(Value, frozen=True, kw_only=True):

@@ -51,6 +51,11 @@ in
             default = "report";
             description = "What to do with a file that was deleted in the home: `report` it, or `capture` it, which takes it out of the repository. A home that looks lost deletes nothing.";
           };
+          ssh_key = mkOption {
+            type = types.str;
+            default = "";
+            description = "A private key, which this person can read: the one that is shown to the remote, and no other. Host keys are always checked: a remote that ssh does not know is refused.";
+          };
           merge = mkOption {
             type = types.submodule {
               freeformType = toml;
@@ -100,6 +105,16 @@ in
             type = duration;
             default = "1h";
             description = "How long evaluation and build may take.";
+          };
+          checkout = mkOption {
+            type = types.str;
+            default = "";
+            description = "A person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with edits or commits of its own is left as it is, and status says so.";
+          };
+          ssh_key = mkOption {
+            type = types.str;
+            default = "";
+            description = "A private key: the one that is shown to the remote, and no other. Host keys are always checked.";
           };
           signatures = mkOption {
             type = types.nullOr (

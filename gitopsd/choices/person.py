@@ -120,6 +120,7 @@ class PersonChoices:
             host=self._host,
             same_file=same_target,
             union=self._config.merge.union,
+            ssh_key=self._config.ssh_key,
         )
 
     def _person(self) -> Account:

@@ -144,6 +144,8 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
     yield from _system(answer, look)
     for rejected in answer.get("rejected", []):
         yield "rejected", _rejected(rejected, look)
+    if checkout := answer.get("checkout"):
+        yield "checkout", _person(checkout, look)
     for person in answer.get("people", []):
         yield "dotfiles", _person(person, look)
 

@@ -54,6 +54,7 @@ class View:
             if value.cycle is None
             else msgspec.structs.replace(value.cycle, facts=self._facts(value.cycle.facts)),
             people=self._people(value.people),
+            checkout=self._checkout(value.checkout),
             last_sync=None if value.last_sync is None else self.summary(value.last_sync),
             last_upgrade=None if value.last_upgrade is None else self.summary(value.last_upgrade),
         )
@@ -89,7 +90,11 @@ class View:
         return cycle is not None and self._only_peer(cycle.users)
 
     def _facts(self, facts: Facts) -> Facts:
-        return msgspec.structs.replace(facts, people=self._people(facts.people))
+        checkout = self._checkout(facts.checkout)
+        return msgspec.structs.replace(facts, people=self._people(facts.people), checkout=checkout)
+
+    def _checkout(self, checkout: PersonFacts | None) -> PersonFacts | None:
+        return None if checkout is None else self._people((checkout,))[0]
 
     def _people(self, people: tuple[PersonFacts, ...]) -> tuple[PersonFacts, ...]:
         return tuple(person if person.user == self._peer.user else _in_public(person) for person in people)

@@ -194,6 +194,7 @@ class Facts:
     testing: str | None
     trial: bool
     tried_before: str | None
+    checkout: Person | None
     review: Review | None
 
 
@@ -353,6 +354,7 @@ class Status:
     boot: Boot
     trial: Trial | None
     pending_plan: int
+    checkout: Person | None
 
 
 @dataclass(kw_only=True)

@@ -197,6 +197,7 @@ def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | 
         rejected=memory.rejected,
         blocked=memory.blocked,
         trial=memory.trial,
+        checkout=memory.checkout,
         config_path=str(paths.config),
     )
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from gitopsd.checkout.follow import Following
 from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
@@ -13,7 +14,7 @@ from gitopsd.daemon.loop import StepSet
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
-from gitopsd.ports import Choices, Clock, Dotfiles, Store, Successor
+from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, Store, Successor
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
@@ -84,7 +85,14 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         timeout=system.build_timeout,
     )
     testing = f"testing-{config.host}" if system.testing else ""
-    mirror = Mirror(around.processes, mirror_path, url=system.repo_url, branch=system.branch, testing=testing)
+    mirror = Mirror(
+        around.processes,
+        mirror_path,
+        url=system.repo_url,
+        branch=system.branch,
+        testing=testing,
+        ssh_key=system.ssh_key,
+    )
     wanted = Wanted(
         host=config.host,
         origin=nix.origin,
@@ -119,6 +127,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 store=around.store,
                 clock=clock,
                 testing_branch=testing,
+                checkout=_checkout(system, around),
             ),
             State.build: partial(
                 build,
@@ -192,6 +201,12 @@ def _signatures(system: SystemConfig, mirror: Path, around: Surroundings) -> Sig
         gpg_keyring=wanted.gpg_keyring,
         gpg_fingerprints=wanted.gpg_fingerprints,
     )
+
+
+def _checkout(system: SystemConfig, around: Surroundings) -> Checkout | None:
+    if not system.checkout:
+        return None
+    return Following(around.processes, system.checkout, branch=system.branch, ssh_key=system.ssh_key)
 
 
 def _choices(section: DotfilesConfig, host: str, around: Surroundings) -> Choices:

@@ -428,6 +428,7 @@ class Loop:
             rejected=memory.rejected,
             blocked=memory.blocked,
             trial=memory.trial,
+            checkout=memory.checkout,
         )
 
     def _show(self, cycle: Cycle) -> None:

@@ -128,6 +128,9 @@ class SqliteStore:
             db.execute("INSERT OR REPLACE INTO memory VALUES ('resting', ?)", (rest,))
             for person in end.facts.people:
                 db.execute("INSERT OR REPLACE INTO people VALUES (?, ?)", (person.user, _encode(person)))
+            if end.facts.checkout is not None:
+                text = _encode(end.facts.checkout)
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('checkout', ?)", (text,))
             if end.deployed is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(end.deployed),))
                 db.execute("DELETE FROM memory WHERE key = 'trial'")
@@ -304,6 +307,7 @@ def _memory(db: sqlite3.Connection) -> Memory:
         rejected=tuple(msgspec.json.decode(row[0], type=Rejection) for row in rejected),
         blocked=msgspec.json.decode(values["blocked"], type=str) if "blocked" in values else "",
         people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
+        checkout=msgspec.json.decode(values["checkout"], type=PersonFacts) if "checkout" in values else None,
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
         last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),

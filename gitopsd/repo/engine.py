@@ -140,6 +140,7 @@ class Engine:
         host: names the bookmark that only this host writes.
         same_file: see `reconcile`.
         union: patterns of the paths that are merged as a union, see `Union`.
+        ssh_key: see `Git`.
 
     """
 
@@ -153,8 +154,9 @@ class Engine:
         host: str,
         same_file: Callable[[str], str],
         union: Collection[str] = (),
+        ssh_key: str = "",
     ) -> None:
-        self._git = Git(processes, directory, account)
+        self._git = Git(processes, directory, account, ssh_key=ssh_key)
         self._jj = Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
         self.trees = Trees(self._git, directory, account, host)
         self._trunk = trunk

@@ -1,6 +1,7 @@
 """What the four dotfiles steps share: the same verb for each person, one never held up by another."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 
@@ -34,15 +35,27 @@ async def each_person(
         before = known.get(dotfiles.user, PersonFacts(user=dotfiles.user))
         if before.word is SyncWord.not_initialized:
             continue
-        known[dotfiles.user] = await _one(dotfiles, before, reporter, verb, failure)
+        known[dotfiles.user] = await _one(partial(verb, dotfiles, before), before, reporter, failure)
     return msgspec.structs.replace(cycle.facts, people=tuple(known.values()))
 
 
+async def with_checkout(
+    facts: Facts,
+    reporter: Reporter,
+    verb: Callable[[PersonFacts], Awaitable[PersonFacts]],
+    failure: SyncWord,
+) -> Facts:
+    """Do one verb for the person's checkout of the configuration; see `each_person`."""
+    before = facts.checkout if facts.checkout is not None else PersonFacts(user="")
+    before = msgspec.structs.replace(before, trunk=facts.head or "")
+    return msgspec.structs.replace(facts, checkout=await _one(partial(verb, before), before, reporter, failure))
+
+
 async def _one(
-    dotfiles: Dotfiles, before: PersonFacts, reporter: Reporter, verb: Verb, failure: SyncWord
+    verb: Callable[[], Awaitable[PersonFacts]], before: PersonFacts, reporter: Reporter, failure: SyncWord
 ) -> PersonFacts:
     try:
-        return await reporter.retrying(lambda: verb(dotfiles, before))
+        return await reporter.retrying(verb)
     except Transient as error:
         if error.cause is Cause.network:
             return msgspec.structs.replace(before, offline=True, word=SyncWord.fetch_failed)

@@ -7,9 +7,9 @@ import msgspec
 from gitopsd.errors import Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import Choice, choose, prefer_testing
-from gitopsd.ports import Activator, Clock, ConfigSource, Dotfiles, Reporter, Signatures, Store
+from gitopsd.ports import Activator, Checkout, Clock, ConfigSource, Dotfiles, Reporter, Signatures, Store
 from gitopsd.steps.needs import needed
-from gitopsd.steps.people import each_person
+from gitopsd.steps.people import each_person, with_checkout
 from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, Revision, StepResult, SyncWord, SystemFacts
 
 
@@ -24,6 +24,7 @@ async def pull(
     clock: Clock,
     testing_branch: str = "",
     signatures: Signatures | None = None,
+    checkout: Checkout | None = None,
 ) -> StepResult:
     """Repeatable: the homes are compared before they are written, and choosing changes nothing."""
     asked = () if cycle.kind is CycleKind.plan else people
@@ -54,8 +55,19 @@ async def pull(
         )
     result = await _result(cycle, choice, source, memory)
     if result.event is Event.done and signatures is not None:
-        return await _trusted(result, reporter, signatures, before)
+        result = await _trusted(result, reporter, signatures, before)
+    if checkout is not None and cycle.kind is CycleKind.upgrade and _may_follow(result, memory):
+        facts = await with_checkout(result.facts, reporter, checkout.apply, SyncWord.failed)
+        return msgspec.structs.replace(result, facts=facts)
     return result
+
+
+def _may_follow(result: StepResult, memory: Memory) -> bool:
+    """Whether the trunk is known, and nobody who may not has written to it."""
+    facts = result.facts
+    untrusted = any(each.revision == facts.head and each.outcome is Outcome.unsigned for each in memory.rejected)
+    known = facts.head is not None and not facts.config_offline and not facts.config_error
+    return known and not untrusted and result.outcome is not Outcome.unsigned
 
 
 async def _choose(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from gitopsd.errors import Cause, Transient
-from gitopsd.tools.process import Account, CommandFailed, Processes, Result
+from gitopsd.tools.process import BASE_ENV, Account, CommandFailed, Processes, Result
 
 _QUICK = 30.0  # seconds for a command that only reads this disk
 NETWORK = 300.0  # seconds for one that talks to a remote
@@ -63,13 +63,19 @@ class Git:
         processes: starts it.
         directory: the repository: a bare one, or a work tree with `.git`.
         account: whom it runs as; None is the daemon itself.
+        ssh_key: the file of the one key that is shown to remotes; empty leaves it to ssh.
 
     """
 
-    def __init__(self, processes: Processes, directory: str, account: Account | None = None) -> None:
+    def __init__(
+        self, processes: Processes, directory: str, account: Account | None = None, *, ssh_key: str = ""
+    ) -> None:
         self._processes = processes
         self._directory = directory
         self._account = account
+        # Not `-i`: ssh leaves out a file that is not there, and goes on with the person's other keys.
+        key = f"{BASE_ENV['GIT_SSH_COMMAND']} -oIdentitiesOnly=yes -oIdentityFile={ssh_key}"
+        self._env = {"GIT_SSH_COMMAND": key} if ssh_key else {}
 
     @property
     def directory(self) -> str:
@@ -196,7 +202,7 @@ class Git:
             timeout=timeout,
             account=self._account,
             stdin=stdin,
-            env=env,
+            env={**self._env, **(env or {})},
             check=False,
             output_limit=_OUTPUT,
         )

@@ -24,11 +24,14 @@ class Mirror:
         url: of the remote.
         branch: the trunk: what is deployed.
         testing: the branch that is tested on top of it; empty if none is.
+        ssh_key: see `Git`.
 
     """
 
-    def __init__(self, processes: Processes, path: Path, *, url: str, branch: str, testing: str = "") -> None:
-        self._git = Git(processes, str(path))
+    def __init__(
+        self, processes: Processes, path: Path, *, url: str, branch: str, testing: str = "", ssh_key: str = ""
+    ) -> None:
+        self._git = Git(processes, str(path), ssh_key=ssh_key)
         self._path = path
         self._url = url
         self._branch = branch

@@ -28,7 +28,9 @@ BASE_ENV = {
     "LC_ALL": "C.UTF-8",
     "TERM": "dumb",
     "GIT_TERMINAL_PROMPT": "0",
-    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10 -oServerAliveInterval=10 -oServerAliveCountMax=3",
+    # Nobody is there to be asked, and a host key that is not known is refused, whatever ssh_config(5) says.
+    "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oStrictHostKeyChecking=yes -oConnectTimeout=10 -oServerAliveInterval=10"
+    " -oServerAliveCountMax=3",
 }
 
 

@@ -1,5 +1,6 @@
 """Where a configuration comes from: whose commits, which branch, and what becomes of a person's checkout."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -41,6 +42,18 @@ def commit(host: Host, message: str, word: str, *, sign: bool) -> str:
 
 def hello(host: Host) -> str:
     return host.sh("systemctl show -P ExecStart hello.service").stdout
+
+
+def configure(scene: Scene, host: Host, old: str, new: str) -> None:
+    """Change the host's configuration file, and what the repository says it is."""
+    spec = scene.specs[host.name]
+    text = (spec.gitopsd_config or "").replace(old, new)
+    assert text != spec.gitopsd_config
+    scene.specs[host.name] = dataclasses.replace(spec, gitopsd_config=text)
+    host.sh("rm /etc/gitopsd/config.toml")
+    host.write("/etc/gitopsd/config.toml", text)
+    host.run(["systemctl", "reload", "gitopsd.service"])
+    assert status(host)["config_error"] == ""
 
 
 def set_up_signed(lab: Lab) -> tuple[Scene, Host]:
@@ -147,3 +160,66 @@ def test_a_testing_branch_runs_until_the_next_reboot_and_the_trunk_comes_back(la
     assert "hello fourth" in hello(malphas)
     assert malphas.current_system() == malphas.boot_default() != default
     assert status(malphas)["trial"] is None
+
+
+REPO = 'repo_url = "git@forge:nix-config.git"'
+
+
+def test_a_key_of_its_own_is_the_only_one_that_is_shown_and_unknown_hosts_are_refused(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    malphas.sh("install -d -m 700 /var/lib/keys && mv /root/.ssh/id_ed25519 /var/lib/keys/deploy")
+    scene.push_config("one", hello_service=HELLO.format(word="one"))
+    refused = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert refused.returncode == 1
+    assert "Permission denied" in refused.stdout + refused.stderr
+
+    configure(scene, malphas, REPO, f'{REPO}\nssh_key = "/var/lib/keys/deploy"')
+    scene.push_config("two", hello_service=HELLO.format(word="two"))
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello two" in hello(malphas)
+
+    # rain's own key would do, and is not tried instead of one that is not there.
+    dotfiles = 'repo_url = "git@forge:dotfiles.git"'
+    configure(scene, malphas, dotfiles, f'{dotfiles}\nssh_key = "/home/rain/.ssh/not-there"')
+    malphas.run(["gitopsctl", "sync"])
+    (rain,) = status(malphas)["people"]
+    assert (rain["word"], "Permission denied" in rain["notices"][0]["what"]) == ("fetch-failed", True)
+    configure(scene, malphas, "not-there", "id_ed25519")
+    malphas.run(["gitopsctl", "sync"])
+    assert status(malphas)["people"][0]["word"] == "success"
+
+    malphas.sh("mv /etc/ssh/ssh_known_hosts /etc/ssh/away && rm -f ~/.ssh/known_hosts")
+    malphas.write("/root/.ssh/config", "StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n")
+    unknown = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert unknown.returncode == 1
+    assert "host key is known for forge" in unknown.stdout + unknown.stderr
+
+
+def test_a_checkout_follows_as_its_owner_and_its_planted_hooks_never_run(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    clone(malphas)
+    malphas.sh(
+        f"cd {CHECKOUT} && rm -r .git/hooks && mkdir .git/hooks"
+        " && for hook in post-merge post-checkout reference-transaction post-index-change pre-push fsmonitor; do"
+        " printf '#!/bin/sh\\nid -un >>/tmp/planted\\n' >.git/hooks/$hook && chmod +x .git/hooks/$hook; done"
+        " && git config core.fsmonitor .git/hooks/fsmonitor && git config core.sshCommand 'id -un >>/tmp/planted; ssh'"
+        " && rm -f /tmp/planted",
+        user=USER,
+    )
+    configure(scene, malphas, REPO, f'{REPO}\ncheckout = "{CHECKOUT}"')
+    pushed = scene.push_config("one", hello_service=HELLO.format(word="one"))
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello one" in hello(malphas)
+    assert malphas.sh(f"git -C {CHECKOUT} -c core.fsmonitor=false rev-parse HEAD", user=USER).stdout.strip() == pushed
+    assert not malphas.exists("/tmp/planted")
+    assert malphas.sh(f"find {CHECKOUT} ! -user {USER}").stdout == ""
+
+    malphas.write(f"{CHECKOUT}/flake.nix", "mine\n", owner=USER)
+    scene.push_config("two", hello_service=HELLO.format(word="two"))
+    malphas.run(["gitopsctl", "upgrade"])
+    assert "hello two" in hello(malphas)
+    assert malphas.read(f"{CHECKOUT}/flake.nix") == "mine\n"
+    assert "has changes that are not committed: it is left as it is" in malphas.run(["gitopsctl", "status"]).stdout
+    assert not malphas.exists("/tmp/planted")

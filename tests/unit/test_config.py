@@ -134,3 +134,13 @@ def test_a_signature_policy_names_signers_that_can_be_looked_up() -> None:
         with pytest.raises(ConfigError) as caught:
             parse(policy + text)
         assert said in caught.value.message
+
+
+def test_keys_and_checkouts_are_absolute_paths() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(
+            b'[config]\nrepo_url = "x"\ncheckout = "nix-config"\nssh_key = "/a key"\n'
+            b'[[dotfiles]]\nuser = "rain"\nrepo_url = "x"\nssh_key = "~/.ssh/id"\n'
+        )
+    for said in ("config.checkout: found 'nix-config'", "config.ssh_key: found '/a key'", "dotfiles[0].ssh_key: found"):
+        assert said in caught.value.message
