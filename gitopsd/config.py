@@ -261,6 +261,17 @@ class ControlConfig(Section, frozen=True, kw_only=True):
     group: str = ""
 
 
+class FilesConfig(Section, frozen=True, kw_only=True):
+    """`[files]`: what is written for scripts.
+
+    Args:
+        sync_status: the last sync in one word, as it was before gitopsd; empty is no file.
+
+    """
+
+    sync_status: str = "/var/lib/chezmoi-sync/last-sync-status"
+
+
 class HistoryConfig(Section, frozen=True, kw_only=True):
     """`[history]`: what is remembered.
 
@@ -291,6 +302,7 @@ class Config(Section, frozen=True, kw_only=True):
     timeouts: TimeoutConfig = TimeoutConfig()
     control: ControlConfig = ControlConfig()
     history: HistoryConfig = HistoryConfig()
+    files: FilesConfig = FilesConfig()
 
 
 # Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
@@ -507,6 +519,9 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             )
     if not Path(config.space.boot_path).is_absolute():
         faults.append(Fault(path="space.boot_path", found=repr(config.space.boot_path), expected="an absolute path"))
+    if config.files.sync_status and not Path(config.files.sync_status).is_absolute():
+        found = repr(config.files.sync_status)
+        faults.append(Fault(path="files.sync_status", found=found, expected="an absolute path, or nothing"))
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
     if config.config is not None:

@@ -39,7 +39,37 @@ let
     inherit command;
   }) auto.preUpdateHooks;
 
-  ask = "${config.services.gitopsd.package}/bin/gitopsctl";
+  # The units that other distributions install, with their hardening: [Service] as serviceConfig.
+  unitOf =
+    name:
+    let
+      lines = lib.splitString "\n" (builtins.readFile (../units/compat + "/${name}.service"));
+      settings = lib.concatMap (
+        line:
+        let
+          found = builtins.match "([A-Za-z]+)=(.*)" line;
+        in
+        optional (found != null) (lib.nameValuePair (builtins.elemAt found 0) (builtins.elemAt found 1))
+      ) lines;
+      all = builtins.listToAttrs settings;
+    in
+    {
+      description = all.Description;
+      requires = [ all.Requires ];
+      after = [ all.After ];
+      restartIfChanged = false;
+      serviceConfig =
+        removeAttrs all [
+          "Description"
+          "Requires"
+          "After"
+        ]
+        // {
+          ExecStart =
+            builtins.replaceStrings [ "/usr/bin/" ] [ "${config.services.gitopsd.package}/bin/" ]
+              all.ExecStart;
+        };
+    };
 in
 {
   imports = [ ./module.nix ];
@@ -260,30 +290,8 @@ in
     };
 
     systemd.services = mkMerge [
-      (mkIf upgrades {
-        auto-upgrade = {
-          description = "Upgrade the NixOS system (asks gitopsd and follows the cycle)";
-          requires = [ "gitopsd.socket" ];
-          after = [ "gitopsd.socket" ];
-          restartIfChanged = false;
-          serviceConfig = {
-            Type = "oneshot";
-            ExecStart = "${ask} upgrade --requested-by auto-upgrade.service";
-          };
-        };
-      })
-      (mkIf chezmoiSync.enable {
-        chezmoi-pre-update = {
-          description = "Sync dotfiles (asks gitopsd and follows the cycle)";
-          requires = [ "gitopsd.socket" ];
-          after = [ "gitopsd.socket" ];
-          restartIfChanged = false;
-          serviceConfig = {
-            Type = "oneshot";
-            ExecStart = "${ask} sync ${chezmoiSync.user} --requested-by chezmoi-pre-update";
-          };
-        };
-      })
+      (mkIf upgrades { auto-upgrade = unitOf "auto-upgrade"; })
+      (mkIf chezmoiSync.enable { chezmoi-pre-update = unitOf "chezmoi-pre-update"; })
       (builtins.listToAttrs (
         map (hook: {
           inherit (hook) name;

@@ -501,4 +501,18 @@ in
     default = { };
     description = "What is remembered.";
   };
+  files = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        sync_status = mkOption {
+          type = types.str;
+          default = "/var/lib/chezmoi-sync/last-sync-status";
+          description = "The last sync in one word, as it was before gitopsd; empty is no file.";
+        };
+      };
+    };
+    default = { };
+    description = "What is written for scripts.";
+  };
 }

@@ -32,10 +32,15 @@ _ERRORS = {
 _OTHER_VERSION = frozenset({"InterfaceNotFound", "MethodNotFound", "MethodNotImplemented"})
 
 
-def main() -> None:
-    """Run `gitopsctl` with the arguments of this process, and exit."""
+def main(verb: tuple[str, ...] = ()) -> None:
+    """Run `gitopsctl` with the arguments of this process, and exit.
+
+    Args:
+        verb: what stands before them, for a program that is one verb.
+
+    """
     try:
-        code = run(sys.argv[1:])
+        code = run([*verb, *sys.argv[1:]])
         sys.stdout.flush()
     except BrokenPipeError:  # the reader has seen enough, as with `| head`; SIGPIPE's status, and no traceback at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -21,6 +21,7 @@ from gitopsd.daemon.clock import SystemClock
 from gitopsd.daemon.loop import Loop
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.store import SqliteStore, copy_state
+from gitopsd.daemon.word import write_word
 from gitopsd.errors import ConfigError, Failed
 from gitopsd.machine import RESTING
 from gitopsd.tools.own_unit import OwnUnit
@@ -107,10 +108,20 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     for problem in problems:
         log.error("left out", message=problem)
     unfinished = await store.unfinished_cycle()
-    board = Board(_snapshot(config, paths, await store.memory(), unfinished, clock.now()))
+    memory = await store.memory()
+    board = Board(_snapshot(config, paths, memory, unfinished, clock.now()))
     board.change(left_out=problems)
-    loop = Loop(steps=steps, store=store, board=board, clock=clock, notify=notify, successor=successor)
+    loop = Loop(
+        steps=steps,
+        store=store,
+        board=board,
+        clock=clock,
+        notify=notify,
+        successor=successor,
+        remembered=lambda memory: _write_word(life.config, memory),
+    )
     life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
+    _write_word(config, memory)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
     try:
         await server.start()
@@ -123,6 +134,16 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         await server.stop()
         await systemd.stop()
         await store.close()
+
+
+def _write_word(config: Config, memory: Memory) -> None:
+    """The file for scripts. It is a copy of what the store has, and must not end a cycle."""
+    if not config.files.sync_status:
+        return
+    try:
+        write_word(Path(config.files.sync_status), memory.people)
+    except OSError as error:
+        structlog.get_logger().warning("file not written", message=f"{config.files.sync_status}: {error.strerror}")
 
 
 class _Life:

@@ -90,12 +90,23 @@ class Loop:
         clock: time.
         notify: systemd.
         successor: the next version of the daemon.
+        remembered: called with the memory after each cycle, before those who follow it hear of its end; it neither
+            waits nor raises.
 
     """
 
     def __init__(
-        self, *, steps: StepSet, store: Store, board: Board, clock: Clock, notify: Notify, successor: Successor
+        self,
+        *,
+        steps: StepSet,
+        store: Store,
+        board: Board,
+        clock: Clock,
+        notify: Notify,
+        successor: Successor,
+        remembered: Callable[[Memory], None] = lambda _: None,
     ) -> None:
+        self._remembered = remembered
         self._successor = successor
         self._steps = steps
         self._next_steps = steps
@@ -357,7 +368,9 @@ class Loop:
         )
         await self._tidy()
         self._log_end(summary, cycle)
-        self._remember(await self._store.memory())
+        memory = await self._store.memory()
+        self._remember(memory)
+        self._remembered(memory)
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
 
     def _verified(self, built: Built, now: float, *, trial: bool) -> tuple[Deployed | None, Trial | None]:

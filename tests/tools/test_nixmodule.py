@@ -14,6 +14,7 @@ import msgspec
 import nixmodule
 import pytest
 from nixmodule import COMPAT, ROOT, EvaluationError, evaluate, files
+from nixmodule.__main__ import rendered
 
 from gitopsd import config
 from gitopsd.errors import ConfigError
@@ -253,7 +254,7 @@ def test_the_four_blocks_of_before_evaluate_unchanged() -> None:
     assert settings["boot"]["auto_pin"] is True
     assert said["services"]["auto-upgrade"]["serviceConfig"]["Type"] == "oneshot"
     assert said["services"]["chezmoi-pre-update"]["serviceConfig"]["ExecStart"].endswith(
-        "gitopsctl sync rain --requested-by chezmoi-pre-update"
+        "gitopsctl sync --requested-by chezmoi-pre-update"
     )
     assert said["timers"]["auto-upgrade"]["wantedBy"] == ["timers.target"]
     assert said["timers"]["gitopsd-upgrade"]["enable"] is False
@@ -289,6 +290,12 @@ def test_a_block_that_cannot_work_is_refused_with_advice(block: str, what: str) 
     more = f"myModules.system.boot.goldenGeneration.enable = true; myModules.{block}"
     said = evaluate(f'{{ networking.hostName = "malphas"; {people} {more} }}', COMPAT)
     assert any(what in message and "\n" in message for message in said["failed"]), said["failed"]
+
+
+@pytest.mark.usefixtures("_lib")
+def test_what_the_machines_of_the_lab_are_made_of_is_what_the_modules_render() -> None:
+    stale = "stale: lab run -- env PYTHONPATH=tests python3 -m nixmodule >tests/nixmodule/rendered.json"
+    assert nixmodule.RENDERED.read_text(encoding="utf-8") == rendered(), stale
 
 
 @pytest.mark.usefixtures("_lib")

@@ -1,9 +1,18 @@
 # The lab's stand-in for nixpkgs: mkSystem gives what lib.nixosSystem gives, as far as gitopsd looks.
 rec {
-  # { "foo.service" = "text"; … } from the files of a directory.
+  # { "foo.service" = "text"; "foo.service.d/bar.conf" = "text"; … } from the files of a directory.
   unitsFrom =
     directory:
-    builtins.mapAttrs (name: _: builtins.readFile (directory + "/${name}")) (builtins.readDir directory);
+    let
+      entries = builtins.readDir directory;
+      inside =
+        name:
+        if entries.${name} == "directory" then
+          mapNames (inner: "${name}/${inner}") (unitsFrom (directory + "/${name}"))
+        else
+          { ${name} = builtins.readFile (directory + "/${name}"); };
+    in
+    builtins.foldl' (all: name: all // inside name) { } (builtins.attrNames entries);
 
   mkSystem =
     {
