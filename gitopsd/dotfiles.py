@@ -29,6 +29,8 @@ from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
 from gitopsd.repo.repair import Repair
 from gitopsd.repo.resolve import Resolver
+from gitopsd.secrets.gate import RepositoryGate
+from gitopsd.secrets.held import Held
 from gitopsd.tools.chezmoi import (
     Comparison,
     Home,
@@ -39,10 +41,11 @@ from gitopsd.tools.chezmoi import (
     same_target,
     target_of,
 )
+from gitopsd.tools.files import Files
 from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.tools.process import Account, Processes
-from gitopsd.types import Notice, Parked, PersonFacts, SyncWord
+from gitopsd.types import Candidate, Finding, Notice, Parked, PersonFacts, SyncWord
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,6 +72,8 @@ class PersonDotfiles:
         self._host = host
         self._account = account
         self._engine_made: Engine | None = None
+        self._gate_made: RepositoryGate | None = None
+        self._held_made: Held | None = None
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
         self._recognized = False  # every file that is the same in home and source is in chezmoi's record
         self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
@@ -101,31 +106,37 @@ class PersonDotfiles:
         return await self._guarded(self._capture, facts)
 
     async def _capture(self, facts: PersonFacts) -> PersonFacts:
-        engine, home = self._engine(), self._home()
-        here, seen = await _both(engine.snapshot(), home.compare())
+        engine, home, held = self._engine(), self._home(), self._held()
+        await held.prepare()
+        if held.findings:  # then the files are not at all times what chezmoi should see
+            here, seen = await self._snapshot(), await home.compare()
+        else:
+            here, seen = await _both(engine.snapshot(), home.compare())
         notices, kept = [*facts.notices, *_broken(seen)], list[Notice]()
+        stopped: tuple[Finding, ...] = ()
         edited = [row for row in seen.rows if row.last in "MA" and row.next != " "]
         if edited and self._config.auto_commit:
             taken, kept = await self._sort(engine, home, here, edited)
+            taken, stopped = await self._stop(home, here, taken)
             if taken:
                 await home.re_add(taken)
-                here = await engine.snapshot()
+                here = await self._snapshot()
                 again = await home.compare(taken)
                 kept += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
         elif edited:
             kept = [_kept(row.target, "auto_commit is off") for row in edited]
         if gone := [row.target for row in seen.rows if row.last == "D"]:
             notices += await self._delete(engine, home, here, gone)
-            here = await engine.snapshot() if self._config.deletions == "capture" else here
+            here = await self._snapshot() if self._config.deletions == "capture" else here
         if not seen.rows:
             self._calm = await engine.settled(here, push=self._config.auto_push)
         captured: tuple[str, ...] = ()
         if self._config.auto_commit and not here.empty:
             changes = await engine.changes(here)
             captured = tuple(sorted(printable(change.path) for change in changes))
-            kept += [_too_big(path) for path in await engine.left_out(here)]
+            kept += [_too_big(path) for path in await engine.left_out(here) if not held.holds(path)]
         facts = _noted(_with(facts, captured=captured), *notices)
-        return _kept_here(facts, *kept)
+        return _quarantined(_kept_here(facts, *kept), stopped, held.findings)
 
     async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         """See `ports.Dotfiles`."""
@@ -135,13 +146,16 @@ class PersonDotfiles:
         if facts.offline or facts.word is SyncWord.fetch_failed:
             return facts  # what was captured stays in the working copy's commit
         engine = self._engine()
-        if not (self._config.auto_commit or self._calm or (await engine.snapshot()).empty):
+        if not (self._config.auto_commit or self._calm or (await self._snapshot()).empty):
             notice = Notice(
                 what="the source directory has changes, and auto_commit is off: nothing is published or applied",
                 advice=f"cd {self._source} && jj commit",
             )
             return _with(facts, word=SyncWord.success_local_only, notices=(*facts.notices, notice))
-        done = self._calm or await engine.publish(message, push=self._config.auto_push)
+        done = self._calm
+        if done is None:
+            async with self._held().aside():
+                done = await engine.publish(message, push=self._config.auto_push)
         parked = tuple(_parked(path, engine.bookmark, done.parked) for path in done.conflicts)
         word = facts.word
         if not self._config.auto_push:
@@ -149,7 +163,7 @@ class PersonDotfiles:
         elif parked and word in (SyncWord.success, SyncWord.success_local_only):
             word = SyncWord.conflicts_preserved
         notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
-        return _with(
+        facts = _with(
             facts,
             word=word,
             trunk=done.trunk,
@@ -159,6 +173,7 @@ class PersonDotfiles:
             notices=notices,
             elsewhere=await self._parked_elsewhere(engine),
         )
+        return _quarantined(facts, done.stopped, self._held().findings)
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Dotfiles`."""
@@ -175,7 +190,10 @@ class PersonDotfiles:
             if not self._recognized:  # a process before this one may have died before it did
                 await self._recognize(home, Comparison(rows=()))
             return facts
-        if not await engine.move():
+        async with self._held().aside():
+            moved = await engine.move()
+        facts = _noted(facts, *self._held().take_notices())
+        if not moved:
             what = "the source directory was edited during the sync; the next one takes the edits in"
             return _noted(facts, Notice(what=what), *await self._strange(home, await home.compare()))
         seen = await home.compare()
@@ -238,6 +256,8 @@ class PersonDotfiles:
             source = sources.get(row.target)
             if source is None or not is_plain_file(source):
                 notices.append(_drift(row.target, source or ""))
+            elif self._held().holds(source):
+                notices.append(_both_edited(row.target))
             elif is_encrypted(source):
                 # Its content cannot be compared; the source is what was applied if nothing has touched it since.
                 if untouched:
@@ -255,6 +275,42 @@ class PersonDotfiles:
         if forks:
             await engine.derive(forks)
         return taken, notices
+
+    async def _snapshot(self) -> WorkingCopy:
+        """Take in what is in the working copy and may pass the gate."""
+        async with self._held().aside():
+            return await self._engine().snapshot()
+
+    async def _stop(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], tuple[Finding, ...]]:
+        """The edited targets that the gate lets pass, and what it found in the others."""
+        if not taken:
+            return [], ()
+        sources, trees = await home.sources(), self._engine().trees
+        looked_at = {target: sources[target] for target in taken if not is_encrypted(sources[target])}
+        contents = await self._files.read(self._person.home, looked_at)
+        entries = await trees.entries(here.commit, set(looked_at.values()))
+        before = await trees.contents({entry.blob for entry in entries.values()})
+        candidates = [
+            Candidate(
+                path=source,
+                content=contents[target],
+                published=before[entries[source].blob] if source in entries else b"",
+                is_new=source not in entries,
+            )
+            for target, source in looked_at.items()
+            if target in contents
+        ]
+        found = await self._gate().check(candidates)
+        for each in candidates:
+            if each.path not in found:
+                self._held().let_pass(each.path, each.content)
+        names = {source: target for target, source in looked_at.items()}
+        stopped = [
+            msgspec.structs.replace(finding, path=printable(names[source]))
+            for source, findings in found.items()
+            for finding in findings
+        ]
+        return [target for target in taken if sources[target] not in found], tuple(stopped)
 
     async def _delete(self, engine: Engine, home: Home, here: WorkingCopy, gone: list[str]) -> tuple[Notice, ...]:
         """Take the sources of deleted targets away, as far as they are to be captured; say what is left alone."""
@@ -297,6 +353,14 @@ class PersonDotfiles:
 
     def _remarks(self, done: Published) -> list[Notice]:
         remarks = [_marked(path, self._config.trunk) for path in done.marked]
+        if done.stopped:
+            remarks.append(
+                Notice(
+                    what="what looks like a secret is in commits here that were not published yet: the rest of them is "
+                    "published as one commit of ours",
+                    advice="gitopsctl dotfiles status",
+                )
+            )
         if done.left_behind:
             remarks.append(
                 Notice(
@@ -356,8 +420,32 @@ class PersonDotfiles:
                 same_file=same_target,
                 union=self._config.merge.union,
                 ssh_key=self._config.ssh_key,
+                gate=self._gate(),
             )
         return self._engine_made
+
+    def _gate(self) -> RepositoryGate:
+        if self._gate_made is None:
+            self._gate_made = RepositoryGate(self._processes, self._person, self._source, same_file=same_target)
+        return self._gate_made
+
+    def _held(self) -> Held:
+        if self._held_made is None:
+            engine = self._engine()
+            self._held_made = Held(
+                self._files,
+                self._source,
+                engine.git,
+                engine.trees,
+                self._gate(),
+                baseline=engine.baseline,
+                same_file=same_target,
+            )
+        return self._held_made
+
+    @property
+    def _files(self) -> Files:
+        return Files(self._processes, self._person)
 
     def _repair(self) -> Repair:
         return Repair(self._processes, self._source, self._person, trunk=self._config.trunk)
@@ -406,6 +494,16 @@ async def _both(first: Awaitable[S], second: Awaitable[T]) -> tuple[S, T]:
 
 def _with(facts: PersonFacts, **changes: object) -> PersonFacts:
     return msgspec.structs.replace(facts, **changes)
+
+
+def _quarantined(facts: PersonFacts, *findings: tuple[Finding, ...]) -> PersonFacts:
+    """Say what the gate stopped, each value once for each file: all is well then, but not all is published."""
+    every = [*facts.quarantined, *(finding for part in findings for finding in part)]
+    distinct = {(same_target(target_of(each.path)), each.fingerprint, each.rule): each for each in reversed(every)}
+    facts = _with(facts, quarantined=tuple(reversed(distinct.values())))
+    if every and facts.word is SyncWord.success:
+        facts = _with(facts, word=SyncWord.success_local_only)
+    return facts
 
 
 def _noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:

@@ -243,6 +243,20 @@ def _parked(parked: Json, option: str) -> list[str]:
     ]
 
 
+def _quarantined(finding: Json, look: Look) -> list[str]:
+    line = f":{finding['line']}" if finding.get("line") else ""
+    what = f"{flat(finding['path'])}{line} looks like a secret ({flat(finding['rule'])}): it stays here"
+    if finding["rule"] == "no-scanner":
+        return [
+            f"  {look.paint('held back', _YELLOW)}: {flat(finding['path'])} is new, and no scanner has looked at it",
+            "    install gitleaks where the daemon finds it (nixpkgs: gitleaks; Debian: apt-get install gitleaks)",
+        ]
+    return [
+        f"  {look.paint('held back', _YELLOW)}: {what}",
+        f"    take it out; or, if it is none: gitopsctl secrets allow {finding['fingerprint']} --reason TEXT",
+    ]
+
+
 def quoted(word: str) -> str:
     """A word as it is typed in a shell."""
     safe = all(character.isalnum() or character in "._-/+~" for character in word)
@@ -257,6 +271,8 @@ def _person(person: Json, look: Look) -> list[str]:
         rows += _parked(parked, "")
     for parked in person.get("elsewhere", []):
         rows += _parked(parked, f" --host {flat(parked['bookmark'].partition('/')[2])}")
+    for finding in person.get("quarantined", []):
+        rows += _quarantined(finding, look)
     return rows + [f"  {row}" for row in notices(person.get("notices", []), look)]
 
 

@@ -24,20 +24,24 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 
 from gitopsd.errors import Cause, Failed, GitopsdError, Transient
+from gitopsd.ports import Gate
 from gitopsd.repo import memory as remembered
 from gitopsd.repo.memory import Memory
 from gitopsd.repo.reconcile import Reconciled, reconcile
 from gitopsd.repo.settled import own_versions_at, settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
 from gitopsd.repo.union import Union
+from gitopsd.repo.vet import MESSAGE, Vet
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj, WorkingCopy
 from gitopsd.tools.process import Account, Processes
+from gitopsd.types import Finding
 
 _REMOTE = "origin"
 _TRACKING = f"refs/remotes/{_REMOTE}/"
 _HEADS = "refs/heads/"
 _HOME = "refs/heads/gitopsd-home"
+_STOPPED = "refs/gitopsd/stopped-"  # commits of the person that hold a secret; no push takes them along
 _REFS = f"%(refname)%00%(objectname)%00%(HEAD)%00%(if:equals={remembered.REF})%(refname)%(then)%(contents)%(end)%00"
 
 
@@ -116,6 +120,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         sent: something was pushed for that.
         left_behind: the local trunk bookmark has commits that the working copy does not stand on.
         rewritten: the trunk as it was before somebody rewrote it; empty if nobody did.
+        stopped: what the gate kept out of the commits that are published.
 
     """
 
@@ -127,6 +132,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     sent: bool = False
     left_behind: bool = False
     rewritten: str = ""
+    stopped: tuple[Finding, ...] = ()
 
 
 class Engine:
@@ -141,6 +147,7 @@ class Engine:
         same_file: see `reconcile`.
         union: patterns of the paths that are merged as a union, see `Union`.
         ssh_key: see `Git`.
+        gate: keeps secrets out of what is published; None lets everything pass.
 
     """
 
@@ -155,10 +162,12 @@ class Engine:
         same_file: Callable[[str], str],
         union: Collection[str] = (),
         ssh_key: str = "",
+        gate: Gate | None = None,
     ) -> None:
-        self._git = Git(processes, directory, account, ssh_key=ssh_key)
+        self.git = self._git = Git(processes, directory, account, ssh_key=ssh_key)
         self._jj = Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
         self.trees = Trees(self._git, directory, account, host)
+        self._vet = Vet(self._git, self.trees, gate, _REMOTE) if gate is not None else None
         self._trunk = trunk
         self.bookmark = f"gitopsd/{host}"
         self.fetched: dict[str, str] = {}  # the remote's branches, as the last `fetch` of this process found them
@@ -196,8 +205,11 @@ class Engine:
 
         Raises:
             Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
+            Failed: it holds a secret.
 
         """
+        if self._vet is not None and (found := await self._vet.look((commit,), before)):
+            raise _holds_secret(found)
         await self._send({self._trunk: commit}, {self._trunk: before})
         await self._git.update_ref(f"{_TRACKING}{self._trunk}", commit)
 
@@ -243,6 +255,21 @@ class Engine:
         """The working copy's commit that the last merge was made from, if any: the home may still be as it has it."""
         return tuple(filter(None, ((await self._standing()).memory.captured,)))
 
+    async def baseline(self) -> str:
+        """The newest commit that is published, or passed the gate, and that the working copy stands on; empty if none.
+
+        It is found by git, whose `HEAD` is what jj's working-copy commit stands on: jj would take a snapshot.
+        """
+        standing = await self._standing()
+        head = await self._git.rev_parse("HEAD") or ""
+        trunk, last = standing.remote.get(self._trunk, ""), standing.memory.head
+        if not head or head in (last, trunk):
+            return head
+        base = await self.trees.merge_base(trunk, head)
+        if await self._contains(head, last) and (not base or await self._contains(last, base)):
+            return last
+        return base
+
     async def parked(self) -> frozenset[str]:
         """The paths of which the working copy has our own version beside the trunk's."""
         return (await self._standing()).memory.conflict_paths()
@@ -283,13 +310,13 @@ class Engine:
         if not trunk and here.empty and not here.parents:
             return Published(trunk="", parked="", conflicts=(), proven=True)
         line = await self._line(standing, here)
-        plan = await self._plan(standing, here, line, here.description.strip() or message)
+        plan, stopped = await self._fit_plan(standing, here, line, message)
         memory = self._next_memory(standing, plan, here.commit, pushed=push)
         sent = push and await self._push(standing, plan, memory)
-        left_behind = await self._settle(standing, plan, memory)
+        left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else ())
         found = _published(memory, trunk=plan.trunk, parked=plan.parked, proven=push)
         rewritten = standing.memory.trunk if line.rewritten else ""
-        return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten)
+        return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten, stopped=stopped)
 
     async def move(self) -> bool:
         """Put the working copy where the last merge wants it; False if it was edited meanwhile and stays.
@@ -467,6 +494,46 @@ class Engine:
         revset = f"::{here.commit} ~ ::{base}" if base else f"::{here.commit}"
         return () if await self._jj.any_conflict(revset) else here.parents
 
+    async def _fit_plan(
+        self, standing: Standing, here: WorkingCopy, line: Line, message: str
+    ) -> tuple[Plan, tuple[Finding, ...]]:
+        """A plan that publishes no secret, and what was left out of it for that."""
+        description = here.description.strip()
+        plan, trunk = (
+            await self._plan(standing, here, line, description or message),
+            standing.remote.get(self._trunk, ""),
+        )
+        if self._vet is None or not (found := await self._vet.look((plan.trunk, plan.parked), trunk)):
+            return plan, ()
+        # Commits of the person are not published as they are then: an older one may have what the newest has not.
+        line = msgspec.structs.replace(line, below=())
+        message = message if MESSAGE in found else description or message
+        plan = await self._plan(standing, here, line, message)
+        if newest := await self._vet.look((plan.trunk, plan.parked), trunk):
+            paths = await self._belonging(line, newest.keys())
+            before = await self.trees.entries(line.fork, paths)
+            ours = await self.trees.replace(line.ours, {path: before.get(path) for path in paths})
+            plan = await self._plan(standing, here, msgspec.structs.replace(line, ours=ours), message)
+            if left := await self._vet.look((plan.trunk, plan.parked), trunk):
+                raise _holds_secret(left)
+        return plan, tuple(finding for findings in found.values() for finding in findings)
+
+    async def _belonging(self, line: Line, paths: Collection[str]) -> frozenset[str]:
+        """Those of these paths that we changed, with the other names of the same files."""
+        changes = await self.trees.changes(line.fork, line.ours)
+        grown, files = set(paths), set(map(self._same_file, paths))
+        while True:
+            more = {
+                path
+                for change in changes
+                for path in (change.path, change.origin)
+                if {change.path, change.origin} & grown or self._same_file(path) in files
+            }
+            if more <= grown:
+                return frozenset(grown & {path for change in changes for path in (change.path, change.origin)})
+            grown |= more
+            files |= set(map(self._same_file, more))
+
     async def _plan(self, standing: Standing, here: WorkingCopy, line: Line, message: str) -> Plan:
         trunk = standing.remote.get(self._trunk, "")
         theirs = await self.trees.tree(trunk)
@@ -579,8 +646,16 @@ class Engine:
             marked=tuple(sorted(map(remembered.encode_path, plan.marked))),
         )
 
-    async def _settle(self, standing: Standing, plan: Plan, memory: Memory) -> bool:
-        """Write down what was decided, in one transaction; returns whether the local trunk was left behind."""
+    async def _settle(self, standing: Standing, plan: Plan, memory: Memory, drop: Collection[str] = ()) -> bool:
+        """Write down what was decided, in one transaction; returns whether the local trunk was left behind.
+
+        Args:
+            standing: as before.
+            plan: what was decided.
+            memory: likewise.
+            drop: commits that hold a secret; a local trunk that has them follows the plan, and a ref of ours keeps them.
+
+        """
         first, pushed = not standing.memory.head, memory.pushed
         # jj can only go to a commit that a branch leads to.
         updates = {_HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
@@ -589,6 +664,9 @@ class Engine:
         local = standing.local.get(self._trunk, "")
         below = ("", plan.trunk, standing.remote.get(self._trunk, ""))  # the next trunk has the last one below it
         left_behind = local not in below and not await self._git.is_ancestor(local, plan.trunk)
+        if left_behind and any([await self._contains(commit, local) for commit in drop]):
+            updates[f"{_STOPPED}{local[:12]}"] = local
+            left_behind = False
         if plan.trunk and not left_behind:
             if standing.checked_out:
                 # jj takes a HEAD that moved for a checkout by git, and the old files for edits made since. It detaches
@@ -616,3 +694,12 @@ class Engine:
 def _published(memory: Memory, *, trunk: str, parked: str, proven: bool) -> Published:
     conflicts, marked = (tuple(sorted(paths)) for paths in (memory.conflict_paths(), memory.marked_paths()))
     return Published(trunk=trunk, parked=parked, conflicts=conflicts, marked=marked, proven=proven)
+
+
+def _holds_secret(found: Mapping[str, tuple[Finding, ...]]) -> Failed:
+    places = ", ".join(f"{each.path}:{each.line} ({each.rule})" for findings in found.values() for each in findings)
+    return Failed(
+        f"it looks like a secret: {places}",
+        meaning="nothing was published",
+        advice="take it out; or, if it is none, gitopsctl secrets allow FINGERPRINT --reason TEXT",
+    )

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,8 @@ from gitopsd.types import Candidate, Finding
 
 NO_SCANNER = "no-scanner"
 _KEY = ".git/gitopsd-fingerprints"
-_SOPS_RULES = ".sops.yaml"
+SOPS_RULES = ".sops.yaml"
+_ANSWERS = 2000  # that are remembered
 _SAME: Callable[[str], str] = str
 
 
@@ -43,33 +45,57 @@ class RepositoryGate:
         self._root = Path(directory)
         self._same_file = same_file
         self._key = b""
+        self._random = secrets.token_bytes(32)
+        self._answers: dict[bytes, tuple[Finding, ...]] = {}
         self.broken = ""  # why the scanner did not work, the last time it was asked
 
     async def check(self, candidates: Sequence[Candidate]) -> Mapping[str, tuple[Finding, ...]]:
-        """See `ports.Gate`."""
+        """See `ports.Gate`. The same question again is answered from memory, by a keyed digest of it."""
         if not candidates:
             return {}
-        settings = await self._files.read(str(self._root), (_SOPS_RULES, ALLOW_FILE))
-        patterns = rules.encryption_rules(settings.get(_SOPS_RULES, b""))
+        settings = await self._files.read(str(self._root), (SOPS_RULES, ALLOW_FILE))
+        asked = [(self._digest(each, settings), each) for each in candidates]
+        if new := [(digest, each) for digest, each in asked if digest not in self._answers]:
+            answers = await self._judge([each for _, each in new], settings)
+            if len(self._answers) > _ANSWERS:
+                self._answers.clear()
+            self._answers |= {digest: found for (digest, _), found in zip(new, answers, strict=True)}
+        result: dict[str, tuple[Finding, ...]] = {}
+        for digest, each in asked:
+            if found := self._answers[digest]:
+                result[each.path] = tuple(dict.fromkeys((*result.get(each.path, ()), *found)))
+        if self.broken:
+            self._answers.clear()
+        return result
+
+    async def _judge(self, candidates: Sequence[Candidate], settings: Mapping[str, bytes]) -> list[tuple[Finding, ...]]:
+        patterns = rules.encryption_rules(settings.get(SOPS_RULES, b""))
         allowed = parse_allowed(settings.get(ALLOW_FILE, b""))
         hits = await self.scan([(each.path, each.content) for each in candidates], patterns)
-        known = [each for each, found in zip(candidates, hits, strict=True) if found and each.published]
-        before = dict(
-            zip(
-                (each.path for each in known),
-                await self.scan([(each.path, each.published) for each in known], patterns),
-                strict=True,
-            )
+        known = [number for number, each in enumerate(candidates) if hits[number] and each.published]
+        before = await self.scan(
+            [(candidates[number].path, candidates[number].published) for number in known], patterns
         )
-        result = {}
-        for each, found in zip(candidates, hits, strict=True):
-            old = {hit.value for hit in before.get(each.path, ())}
-            left = [hit for hit in found if hit.value not in old and not self._is_allowed(allowed, each.path, hit)]
+        old = {number: {hit.value for hit in found} for number, found in zip(known, before, strict=True)}
+        result = []
+        for number, each in enumerate(candidates):
+            left = [
+                hit
+                for hit in hits[number]
+                if hit.value not in old.get(number, ()) and not self._is_allowed(allowed, each.path, hit)
+            ]
             if self.broken and each.is_new:
                 left.append(Hit(rule=NO_SCANNER, line=0, value=""))
-            if left:
-                result[each.path] = tuple([await self._finding(each.path, hit) for hit in left])
+            result.append(tuple([await self._finding(each.path, hit) for hit in left]))
         return result
+
+    def _digest(self, each: Candidate, settings: Mapping[str, bytes]) -> bytes:
+        digest = hashlib.blake2b(key=self._random)
+        for part in (os.fsencode(each.path), each.content, each.published, *settings.values()):
+            digest.update(b"%d:" % len(part))
+            digest.update(part)
+        digest.update(b"new" if each.is_new else b"old")
+        return digest.digest()
 
     async def scan(
         self, files: Sequence[tuple[str, bytes]], patterns: Sequence[re.Pattern[str]] = ()
@@ -83,7 +109,7 @@ class RepositoryGate:
         except (ToolMissing, Failed) as error:
             self.broken = error.message
             scanned = tuple(() for _ in files)
-        result = []
+        result: list[tuple[Hit, ...]] = []
         for (path, content), matches in zip(files, scanned, strict=True):
             own = list(rules.scan(path, content, strict=bool(self.broken), must_be_encrypted=patterns))
             lines = content.decode(errors="replace").split("\n") if matches else []
@@ -94,7 +120,9 @@ class RepositoryGate:
                 same = [hit for hit in own if hit.line == match.line and _overlap(hit.value, match.value)]
                 if not same:
                     own.append(Hit(rule=match.rule, line=match.line, value=match.value))
-            result.append(tuple(sorted(own, key=lambda hit: hit.line)))
+            digests = _digests(content) if path == ALLOW_FILE else ()
+            hits = [hit for hit in own if hit.value not in digests]
+            result.append(tuple(sorted(hits, key=lambda hit: hit.line)))
         return tuple(result)
 
     async def fingerprint(self, value: str) -> str:
@@ -120,6 +148,14 @@ class RepositoryGate:
     def _is_allowed(self, allowed: Sequence[Allowed], path: str, hit: Hit) -> bool:
         name = self._same_file(path)
         return any(self._same_file(entry.path) == name and entry.matches(hit.value) for entry in allowed)
+
+
+def _digests(content: bytes) -> frozenset[str]:
+    """What stands in the file of what is allowed, and looks random."""
+    try:
+        return frozenset(text for entry in parse_allowed(content) for text in (entry.salt, entry.scrypt))
+    except Failed:
+        return frozenset()
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -16,8 +16,8 @@ def _words(text: str) -> frozenset[str]:
 # A word that makes a name a secret's, wherever it stands in the name.
 _SECRET = _words("""apikey authkey authtoken bearer cred creds credential credentials kennwort mypassword passcode passphrase passwd
     password passwords passwort pat pin preshared presharedkey privatekey psk pw pwd secret secretkey secrets token
-    tokens totp webhooksecret passwordhash otp accesskey accesstoken clientsecret seed""")
-_WEAK = frozenset(("pin", "pat", "cred", "pw", "seed", "otp", "totp"))  # only as the last word
+    tokens totp webhooksecret passwordhash otp accesskey accesstoken clientsecret""")
+_WEAK = frozenset(("pin", "pat", "cred", "pw", "pwd", "otp", "totp"))  # only as the last word
 _PAIRS = _words("""access account admin api app auth client consumer db deploy encryption license master personal private secret
     service session shared signing ssh storage subscription user webhook wg wireguard""")  # before `key`
 # A last word with which the name is about a secret, and the value is not one.
@@ -30,6 +30,7 @@ _ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars
     timeout title tool tooltip ttl type uri url usage use user username uuid validation validator var variable version
     view visibility visible wait warning window hash digest checksum algorithm hashes iterations mapping map""")
 _PREFIXES = _words("no not has is use show hide forgot reset confirm enter your change min max without ask")
+_OPEN = _words("public pub peer host foreign primary sort partition cache trusted known")  # keys that are none
 _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
 
 _PLACEHOLDER = re.compile(
@@ -37,14 +38,14 @@ _PLACEHOLDER = re.compile(
     |placeholder|redacted|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
     | <.*> | \[.*\] | (?:my|the|a|some)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
     |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
-    |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|pinentry|keyring|gnome-keyring|libsecret
+    |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|oauthbearer|xoauth2|plain|login|cram-md5|scram|pinentry|keyring|gnome-keyring|libsecret
     |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,2} )$""",
 )
 # A value that says where the secret is and not what it is.
 _REFERENCE = re.compile(
     r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*$ | !| `|\{\{|<\(| \#\{
-    | (?:op|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
-    | ENC\[ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
+    | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
+    | [\w.-]+:/[\w./-]+$ | ENC\[ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
     |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
     lookup\( | https?://[^@]*$ )""",
 )
@@ -85,7 +86,11 @@ def names_secret(name: str) -> bool:
 def names_key(name: str) -> bool:
     """Whether a variable of this name might hold a key, if its value looks like one."""
     found = words(name)
-    return bool(found) and found[-1] in ("key", "auth", "api", "hash", "salt", "seed", "sid", "dsn", "code", "pass")
+    return (
+        bool(found)
+        and not _OPEN & set(found)
+        and found[-1] in ("key", "auth", "api", "hash", "salt", "seed", "sid", "dsn", "code", "pass")
+    )
 
 
 def is_reference(value: str) -> bool:
@@ -97,6 +102,7 @@ def is_reference(value: str) -> bool:
         or _REFERENCE.match(text)
         or _HASH_OF_PASSWORD.match(text)
         or len(set(text)) <= 2
+        or list(text) == sorted(text)
     )
 
 
@@ -121,3 +127,10 @@ def looks_random(value: str, *, least: int = 16) -> bool:
         return False
     kinds = sum(bool(re.search(pattern, value)) for pattern in (r"[a-z]", r"[A-Z]", r"\d"))
     return kinds >= 2 and entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F]+", value) else 3.4)
+
+
+def looks_made_up(value: str) -> bool:
+    """Whether a value that stands without any sign after a name is a password, and no word or number."""
+    if len(value) < 8 or is_reference(value) or is_call(value):
+        return False
+    return bool(re.search(r"[A-Za-z]", value) and re.search(r"\d|[!#$%&*+?@^]", value)) and not is_uuid(value)

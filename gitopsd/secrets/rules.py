@@ -45,8 +45,10 @@ _CURL = re.compile(
 _SSHPASS = re.compile(
     r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
 )
-_NETRC = re.compile(
-    r"(?:\bmachine\s+\S+\s+(?:login\s+\S+\s+)?|\blogin\s+\S+\s+|^\s*)password\s+(?P<value>\S+)", re.MULTILINE
+_NETRC = re.compile(r"\bpassword\s+(?P<value>\S+)")
+_NETRC_LINE = re.compile(r"\bmachine\s+\S+\s+login\s+\S+\s+(?:port\s+\S+\s+)?password\s+(?P<value>\S+)")
+_WORDS = re.compile(
+    r"""^\s*(?:set\s+(?:-\w+\s+)+|setenv\s+)?(?P<key>[A-Za-z_][\w-]*)\s+["']?(?P<value>[^\s"']+)["']?\s*$"""
 )
 _PGPASS = re.compile(
     r"^(?!#)(?:[^:\n\\]|\\.)+:(?:\d+|\*):(?:[^:\n\\]|\\.)+:(?:[^:\n\\]|\\.)+:(?P<value>.+)$", re.MULTILINE
@@ -87,7 +89,7 @@ _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("jwt", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{16,}"),
     )
 )
-_BASE64 = re.compile(r"(?<![\w+/=-])[A-Za-z0-9+/]{20,}={0,2}(?![\w+/=-])")
+_BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/]{20,}={0,2}(?![\w+/=-])")
 _RANDOM = re.compile(r"(?<![\w+/=.~-])[A-Za-z0-9+/_=-]{20,}(?![\w+/=.~-])")
 
 _LOCK_FILE = re.compile(
@@ -97,6 +99,7 @@ _LOCK_FILE = re.compile(
 _KEYSTORE = re.compile(r"(?i)\.(?:p12|pfx|jks|keystore|kdbx|ppk|kwl|keyring)$")
 _KEYSTORE_MAGIC = (b"\x03\xd9\xa2\x9a", b"\xfe\xed\xfe\xed", b"KWALLET\n", b"GnomeKeyring\n")
 _PUBLIC = re.compile(r"^(?:ssh-(?:rsa|ed25519)|ecdsa-|sk-|-----BEGIN (?:PUBLIC KEY|CERTIFICATE))")
+_PGP_ID = re.compile(r"(?:0x)?[0-9A-F]{8,40}")
 _SOPS = re.compile(rb"(?m)^\s*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
 _ENCRYPTED = re.compile(
     rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
@@ -187,6 +190,8 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
         return True
     if _PUBLIC.match(value):
         return True
+    if guess and re.fullmatch(r"[0-9A-F]{40}", value):
+        return True  # a fingerprint as gpg prints it
     if not guess:
         return bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
     if keys.is_reference(value):
@@ -252,7 +257,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     name = path.rpartition("/")[2].lower()
     for rule, pattern in _TOKENS:
         for match in pattern.finditer(text):
-            if not keys.is_reference(match.group()) and "example" not in match.group().lower():
+            if "example" not in match.group().lower():
                 found.add(rule, match.start(), match.group())
     for match in _PEM.finditer(text):
         found.add("private-key", match.start(), match["value"])
@@ -268,8 +273,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
             value = match["value"] or match["value2"]
             if not keys.is_reference(value):
                 found.add_line(rule, bare.count("\n", 0, match.start()) + 1, value)
-    if "netrc" in name or "authinfo" in name or re.search(r"\bmachine\s+\S+\s+login\b", bare):
-        _by_pattern("netrc-password", _NETRC, bare, found)
+    _by_pattern("netrc-password", _NETRC if "netrc" in name or "authinfo" in name else _NETRC_LINE, bare, found)
     if "pgpass" in name:
         _by_pattern("pgpass-password", _PGPASS, bare, found)
     if name.endswith((".nmconnection", ".nmconnection.tmpl")) or "wpa_supplicant" in name or "iwd" in path:
@@ -277,9 +281,9 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     _scan_actions(text, found)
     data = bool(_CHEZMOI_DATA.search(path))
     secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
-    in_data = False
+    in_data, locked = False, is_lock_file(path)
     for number, line in enumerate(bare.splitlines(), 1):
-        if len(line) > _LONG_LINE:
+        if len(line) > _LONG_LINE or locked:
             continue
         for rule, value in _pairs(line):
             found.add_line(rule, number, value)
@@ -329,6 +333,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
     while match := _PAIR.search(line, at):
         # From behind the name on: in `a = b = "c"` the second name counts as well.
         at = match.end("key")
+        if line[: match.start()].endswith(("$", "${")):
+            continue  # the expansion of a variable, and not its assignment
         key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
         quoted = match["bare"] is None
         value = match["double"] or match["single"] or match["bare"] or ""
@@ -340,8 +346,10 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             yield "docker-auth", value
         elif keys.names_secret(key) and _is_secret(key, value, quoted=quoted):
             yield "literal-after-secret-key", value
-        elif keys.names_key(key) and keys.looks_random(value, least=20) and not keys.is_uuid(value):
+        elif keys.names_key(key) and _is_key(value):
             yield "random-after-key", value
+    if (words := _WORDS.match(line)) and keys.names_secret(words["key"]) and keys.looks_made_up(words["value"]):
+        yield "literal-after-secret-key", words["value"]
     for match in _OPTION.finditer(line):
         if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
             yield "password-in-command", match["value"]
@@ -382,14 +390,22 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
         "old",
     }:
         return False
-    if re.fullmatch(r"[0-9A-Fa-f]{8,40}", value) and "signing" in named:
-        return False  # the id of a public key
+    if re.fullmatch(r"[a-z]{6,7}", value) or (_PGP_ID.fullmatch(value) and "signing" in named):
+        return False  # a word; the id of a public key
     if re.fullmatch(r"(?:0x)?\d+(?:\.\d+)?(?:ms|s|m|h|d)?", value) and len(value) < 8:
         return False
     if not quoted and re.fullmatch(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*", value):
+        if value.isalpha() and re.search(r"[A-Z]{2}", value) and re.search(r"[a-z][A-Z]", value):
+            return True
         return {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named) != set() and len(value) >= 8
     # The name of an environment variable, or of something: words, and nothing that was made up.
     return not re.fullmatch(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z]+(?:[-_./][a-z]+)+", value)
+
+
+def _is_key(value: str) -> bool:
+    return keys.looks_random(value, least=20) and not (
+        keys.is_uuid(value) or keys.is_call(value) or _PGP_ID.fullmatch(value)
+    )
 
 
 def _is_user_and_password(value: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gitopsd.tools.process import Account, Processes
 
+UNFINISHED = ".gitopsd-"  # how the name of a file begins that is being written
 _TIMEOUT = 120.0  # seconds
 _LIMIT = 1024 * 1024 * 1024  # bytes read at once
 
@@ -58,12 +59,22 @@ class Files:
                     found[member.name] = member.linkname.encode(errors="surrogateescape")
         return found
 
-    async def write(self, path: str, content: bytes) -> None:
-        """Write a file whole or not at all, for nobody but the person to read, with the directories above it."""
+    async def write(self, path: str, content: bytes, *, like: str = "", through: str = "") -> None:
+        """Write a file whole or not at all, with the directories above it.
+
+        Args:
+            path: absolute.
+            content: what it is to hold.
+            like: a file whose mode it gets; else nobody but the person can read it.
+            through: the directory on the same file system that it is written in at first; else its own.
+
+        """
         parent = str(Path(path).parent)
-        await self._run("mkdir", "-p", "--", parent)
-        fresh = (await self._run("mktemp", f"--tmpdir={parent}", ".gitopsd-XXXXXXXX")).strip()
+        await self._run("mkdir", "-p", "--", parent, through or parent)
+        fresh = (await self._run("mktemp", f"--tmpdir={through or parent}", f"{UNFINISHED}XXXXXXXX")).strip()
         await self._run("dd", f"of={fresh}", "status=none", "conv=fsync", stdin=content)
+        if like:
+            await self._run("chmod", f"--reference={like}", "--", fresh)
         await self._run("mv", "--force", "--no-target-directory", "--", fresh, path)
 
     async def move(self, source: str, target: str) -> None:

@@ -1,0 +1,307 @@
+"""What the gate stopped in a working copy: it stays in the files, and jj and git do not get to see it.
+
+jj takes a snapshot with nearly every command, so the files themselves must be clean while one of ours runs. Around it,
+what is stopped is moved to `.git/gitopsd-held`, the published version stands in its place, and afterwards it is moved
+back. If we die in between, the next sync moves it back before it does anything else. If the published version changed
+meanwhile, the two are merged; where that is impossible the person's version is kept in `.git/gitopsd-kept` and named.
+
+A file is looked at again only if it changed: what is remembered is the inode's times and size, and git's names of
+contents that passed. In a sync with nothing to do, that is one walk through the directory and no command.
+"""
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from gitopsd.errors import Failed
+from gitopsd.ports import Gate
+from gitopsd.repo.memory import decode_path, encode_path
+from gitopsd.repo.trees import EMPTY_TREE, Entry, Trees
+from gitopsd.secrets.allow import FILE as ALLOW_FILE
+from gitopsd.secrets.gate import NO_SCANNER, SOPS_RULES
+from gitopsd.tools.files import UNFINISHED, Files
+from gitopsd.tools.git import Git, printable
+from gitopsd.types import Candidate, Finding, Notice
+
+_PLACE = ".git/gitopsd-held"
+_MANIFEST = f"{_PLACE}/manifest.json"
+_KEPT = ".git/gitopsd-kept"
+_INDEX = ".git/gitopsd-gate-index"
+_FEW = 50  # changed files that are read to see whether they are what passed already
+
+_Sign = tuple[int, ...]
+
+
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    """One file that is moved aside.
+
+    Args:
+        path: in the working copy, percent-encoded, since it need not be text.
+        blob: the published version that stands in its place; empty if there is none.
+
+    """
+
+    path: str
+    blob: str
+
+
+class Held:
+    """Guards the working copy of one repository.
+
+    Args:
+        files: the person's.
+        directory: the working copy.
+        git: runs in it.
+        trees: its objects.
+        gate: decides.
+        baseline: finds the commit whose files are published and that the working copy stands on; empty if there is none.
+        same_file: two paths for which it returns the same are names of one file.
+
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        directory: str,
+        git: Git,
+        trees: Trees,
+        gate: Gate,
+        *,
+        baseline: Callable[[], Awaitable[str]],
+        same_file: Callable[[str], str],
+    ) -> None:
+        self._files = files
+        self._root = Path(directory)
+        self._git = git
+        self._trees = trees
+        self._gate = gate
+        self._baseline = baseline
+        self._same_file = same_file
+        self._clean: dict[str, _Sign] = {}
+        self._passed: dict[str, str] = {}  # by path, git's name of the content that passed
+        self._stopped: dict[str, tuple[_Sign, tuple[Finding, ...]]] = {}
+        self._notices: list[Notice] = []
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is stopped, as of the last look."""
+        return tuple(finding for _, found in self._stopped.values() for finding in found)
+
+    def holds(self, path: str) -> bool:
+        """Whether a file of the working copy is stopped, under this name or another of the same file."""
+        name = self._same_file(path)
+        return any(self._same_file(held) == name for held in self._stopped)
+
+    def let_pass(self, path: str, content: bytes) -> None:
+        """Remember that this content of a file was looked at already."""
+        self._passed[path] = _blob(content)
+
+    def take_notices(self) -> tuple[Notice, ...]:
+        """What became of files that could not be moved back, since this was asked last."""
+        notices = tuple(self._notices)
+        self._notices.clear()
+        return notices
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        """While this lasts, the working copy has the published version of what is stopped.
+
+        Raises:
+            Failed: it is not known what may pass.
+
+        """
+        await self.prepare()
+        if self._stopped:
+            await self._take()
+        try:
+            yield
+        finally:
+            if self._stopped:
+                await self.put_back()
+
+    async def prepare(self) -> None:
+        """Move back what a sync that was killed left, and look at what changed."""
+        await self.put_back()
+        await self.look()
+
+    async def look(self) -> None:
+        """Look at the files that changed since the last look."""
+        signs = await asyncio.to_thread(walk, self._root)
+        asked = {path for path, sign in signs.items() if self._clean.get(path) != sign}
+        if asked & {ALLOW_FILE, SOPS_RULES}:
+            self._stopped.clear()
+        for path, (sign, found) in list(self._stopped.items()):
+            # A rename changes an inode's ctime, and we rename what is stopped.
+            if path not in signs or signs[path][:-1] != sign[:-1] or any(each.rule == NO_SCANNER for each in found):
+                del self._stopped[path]
+            else:
+                asked.discard(path)
+        if 0 < len(asked) <= _FEW:
+            contents = await self._files.read(str(self._root), sorted(asked))
+            passed = {path for path, content in contents.items() if self._passed.get(path) == _blob(content)}
+            self._clean |= {path: signs[path] for path in passed}
+            asked -= passed
+        if asked:
+            await self._ask(asked, signs)
+
+    async def _ask(self, asked: set[str], signs: Mapping[str, _Sign]) -> None:
+        base = await self._baseline() or EMPTY_TREE
+        changed = await self._changed(base) & asked
+        contents = await self._files.read(str(self._root), sorted(changed))
+        published = await self._published(base, contents.keys())
+        candidates = [
+            Candidate(path=path, content=content, published=published.get(path, b""), is_new=path not in published)
+            for path, content in contents.items()
+        ]
+        found = await self._gate.check(candidates)
+        for path in asked:
+            if path in found:
+                self._stopped[path] = (signs[path], found[path])
+            else:
+                self._clean[path] = signs[path]
+        self._passed |= {path: _blob(content) for path, content in contents.items() if path not in found}
+
+    async def _changed(self, base: str) -> frozenset[str]:
+        """The files that are not as the commit has them, or that it does not have; ignored ones are not among them."""
+        env = {"GIT_INDEX_FILE": str(self._root / _INDEX)}
+        await self._git.run("cannot compare the working copy", "read-tree", base, env=env)
+        arguments = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
+        rows = (await self._git.run("cannot compare the working copy", *arguments, env=env)).stdout.split("\0")
+        return frozenset(row[3:] for row in rows if row and row[1] != " ")
+
+    async def _published(self, base: str, paths: Collection[str]) -> dict[str, bytes]:
+        """The published version of each of these files, also under another name of it."""
+        entries = await self._trees.entries(base, paths)
+        if new := set(paths) - entries.keys():
+            names = {self._same_file(path): path for path in await self._trees.paths(base)}
+            twins = {path: names[self._same_file(path)] for path in new if self._same_file(path) in names}
+            found = await self._trees.entries(base, set(twins.values()))
+            entries |= {path: found[twin] for path, twin in twins.items() if twin in found}
+        contents = await self._trees.contents({entry.blob for entry in entries.values() if entry.mode != "160000"})
+        return {path: contents[entry.blob] for path, entry in entries.items() if entry.blob in contents}
+
+    async def _take(self) -> None:
+        """Move what is stopped aside, and put the published version in its place."""
+        base = await self._baseline() or EMPTY_TREE
+        entries = await self._trees.entries(base, self._stopped.keys())
+        held = [_Held(path=encode_path(path), blob=_name(entries.get(path))) for path in self._stopped]
+        await self._files.write(str(self._root / _MANIFEST), msgspec.json.encode(held))
+        for path in self._stopped:
+            await self._files.move(str(self._root / path), str(self._root / _place(path)))
+        if entries:
+            env = {"GIT_INDEX_FILE": str(self._root / _INDEX)}
+            await self._git.run("cannot put a file in place", "read-tree", base, env=env)
+            names = "".join(f"{path}\0" for path in entries).encode(errors="surrogateescape")
+            arguments = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
+            await self._git.run("cannot put a file in place", *arguments, stdin=names, env=env)
+
+    async def put_back(self) -> None:
+        """Move back what was moved aside, also by a sync that was killed. Repeatable."""
+        if not (self._root / _MANIFEST).is_file():
+            return
+        raw = (await self._files.read(str(self._root), (_MANIFEST,))).get(_MANIFEST, b"[]")
+        try:
+            held = msgspec.json.decode(raw, type=list[_Held])
+        except msgspec.DecodeError as error:
+            raise Failed(
+                f"{self._root}/{_MANIFEST} is damaged",
+                meaning="nothing is captured or published; what was held back is beside it",
+                advice=f"move what is in {self._root}/{_PLACE} to where it belongs, and remove it",
+            ) from error
+        paths = [decode_path(each.path) for each in held]
+        now = await self._files.read(str(self._root), (*paths, *map(_place, paths)))
+        for path, each in zip(paths, held, strict=True):
+            if (ours := now.get(_place(path))) is None:
+                continue  # it never was moved, or is back already
+            theirs = now.get(path)
+            if theirs is None or _blob(theirs) == each.blob:
+                await self._files.move(str(self._root / _place(path)), str(self._root / path))
+            elif theirs == ours:
+                await self._files.remove(str(self._root / _place(path)))
+            else:
+                await self._merge(path, each.blob)
+        for left in (self._root / _PLACE).glob(f"{UNFINISHED}*"):  # what was being written when we were killed
+            await self._files.remove(str(left))
+        await self._files.remove(str(self._root / _MANIFEST))
+
+    async def _merge(self, path: str, blob: str) -> None:
+        """The published version changed meanwhile, or the person wrote the file: take both into it, or keep ours."""
+        ours, base = str(self._root / _place(path)), str(self._root / f"{_place(path)}.base")
+        merged = None
+        if blob:
+            await self._files.write(base, await self._trees.content(blob))
+            arguments = ("merge-file", "--stdout", "--quiet", ours, base, str(self._root / path))
+            result = await self._git.run("cannot merge a file", *arguments, fine=(*range(128), 255))
+            merged = result.stdout.encode(errors="surrogateescape") if result.status == 0 else None
+        if merged is not None:
+            await self._files.write(
+                str(self._root / path), merged, like=str(self._root / path), through=str(self._root / _PLACE)
+            )
+            await self._files.remove(ours)
+        else:
+            kept = self._free(path)
+            await self._files.move(ours, str(self._root / kept))
+            self._notices.append(_kept(path, kept))
+        await self._files.remove(base)
+
+    def _free(self, path: str) -> str:
+        number = 1
+        while (self._root / (place := f"{_KEPT}/{Path(path).name}.{number}")).exists():
+            number += 1
+        return place
+
+
+def walk(root: Path) -> dict[str, _Sign]:
+    """The files below a directory, each with what changes when it is written; git's and jj's own are left out."""
+    found: dict[str, _Sign] = {}
+    pending = [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}{entry.name}"
+                    if path in (".git", ".jj"):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(f"{path}/")
+                        continue
+                    was = entry.stat(follow_symlinks=False)
+                    if stat.S_ISREG(was.st_mode) or stat.S_ISLNK(was.st_mode):
+                        found[path] = (was.st_ino, was.st_size, was.st_mtime_ns, was.st_mode, was.st_ctime_ns)
+        except OSError:
+            continue  # gone, or closed: then neither git nor jj can read it
+    return found
+
+
+def _blob(content: bytes) -> str:
+    """The name that git has for a content."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
+
+
+def _name(entry: Entry | None) -> str:
+    return entry.blob if entry is not None else ""
+
+
+def _place(path: str) -> str:
+    return f"{_PLACE}/{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}"
+
+
+def _kept(path: str, kept: str) -> Notice:
+    return Notice(
+        what=f"{printable(path)} in the source directory is held back for a secret and was changed elsewhere at the same "
+        f"place: your version is {kept}",
+        path=printable(path),
+        advice=f"git merge-file or an editor, from {kept}",
+    )
+
+
+def listed(findings: Iterable[Finding]) -> str:
+    """Places, for a message."""
+    return ", ".join(f"{each.path}:{each.line} ({each.rule})" for each in findings)
