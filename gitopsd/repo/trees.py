@@ -221,15 +221,7 @@ class Trees:
 
     async def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
         """What many blobs hold, with one command."""
-        asked = "".join(f"{blob}\n" for blob in blobs).encode()
-        result = await self._git.run("cannot read files of commits", "cat-file", "--batch", stdin=asked)
-        raw, found, at = result.stdout.encode(errors="surrogateescape"), dict[str, bytes](), 0
-        for _ in blobs:
-            end = raw.index(b"\n", at)
-            blob, _kind, size = raw[at:end].decode().split(" ")
-            found[blob] = raw[end + 1 : end + 1 + int(size)]
-            at = end + int(size) + 2
-        return found
+        return await self._git.contents(blobs)
 
     async def store(self, content: bytes) -> str:
         """Make a blob."""

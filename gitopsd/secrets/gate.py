@@ -5,13 +5,14 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from gitopsd.errors import Failed, ToolMissing
-from gitopsd.secrets import rules
+from gitopsd.secrets import decisions, rules
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.allow import Allowed, parse_allowed
+from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
 from gitopsd.tools.files import Files
 from gitopsd.tools.git import printable
@@ -20,7 +21,7 @@ from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Candidate, Finding
 
 NO_SCANNER = "no-scanner"
-_KEY = ".git/gitopsd-fingerprints"
+_KEY = ".git/gitopsd/fingerprints"
 SOPS_RULES = ".sops.yaml"
 _ANSWERS = 2000  # that are remembered
 _SAME: Callable[[str], str] = str
@@ -53,7 +54,7 @@ class RepositoryGate:
         """See `ports.Gate`. The same question again is answered from memory, by a keyed digest of it."""
         if not candidates:
             return {}
-        settings = await self._files.read(str(self._root), (SOPS_RULES, ALLOW_FILE))
+        settings = await self._files.read(str(self._root), (SOPS_RULES, ALLOW_FILE, decisions.FILE))
         asked = [(self._digest(each, settings), each) for each in candidates]
         if new := [(digest, each) for digest, each in asked if digest not in self._answers]:
             answers = await self._judge([each for _, each in new], settings)
@@ -71,7 +72,9 @@ class RepositoryGate:
     async def _judge(self, candidates: Sequence[Candidate], settings: Mapping[str, bytes]) -> list[tuple[Finding, ...]]:
         patterns = rules.encryption_rules(settings.get(SOPS_RULES, b""))
         allowed = parse_allowed(settings.get(ALLOW_FILE, b""))
-        hits = await self.scan([(each.path, each.content) for each in candidates], patterns)
+        decided = decisions.parse(settings.get(decisions.FILE, b""))
+        names = {name for name, kind in decided.items() if kind is Kind.secret}
+        hits = await self.scan([(each.path, each.content) for each in candidates], patterns, names)
         known = [number for number, each in enumerate(candidates) if hits[number] and each.published]
         before = await self.scan(
             [(candidates[number].path, candidates[number].published) for number in known], patterns
@@ -98,9 +101,19 @@ class RepositoryGate:
         return digest.digest()
 
     async def scan(
-        self, files: Sequence[tuple[str, bytes]], patterns: Sequence[re.Pattern[str]] = ()
+        self,
+        files: Sequence[tuple[str, bytes]],
+        patterns: Sequence[re.Pattern[str]] = (),
+        secret_names: Collection[str] = (),
     ) -> tuple[tuple[Hit, ...], ...]:
-        """Everything that looks like a secret in these files, with its value, by line."""
+        """Everything that looks like a secret in these files, with its value, by line.
+
+        Args:
+            files: paths and contents.
+            patterns: of the paths that `.sops.yaml` says are encrypted.
+            secret_names: the variables that the person decided are secrets.
+
+        """
         if not files:
             return ()
         self.broken = ""
@@ -111,7 +124,15 @@ class RepositoryGate:
             scanned = tuple(() for _ in files)
         result: list[tuple[Hit, ...]] = []
         for (path, content), matches in zip(files, scanned, strict=True):
-            own = list(rules.scan(path, content, strict=bool(self.broken), must_be_encrypted=patterns))
+            own = list(
+                rules.scan(
+                    path,
+                    content,
+                    strict=bool(self.broken),
+                    is_secret={name.rpartition(".")[2] for name in secret_names}.__contains__,
+                    must_be_encrypted=patterns,
+                )
+            )
             lines = content.decode(errors="replace").split("\n") if matches else []
             for match in matches:
                 line = lines[match.line - 1] if match.line <= len(lines) else ""

@@ -1,9 +1,9 @@
 """What the gate stopped in a working copy: it stays in the files, and jj and git do not get to see it.
 
 jj takes a snapshot with nearly every command, so the files themselves must be clean while one of ours runs. Around it,
-what is stopped is moved to `.git/gitopsd-held`, the published version stands in its place, and afterwards it is moved
+what is stopped is moved to `.git/gitopsd/held`, the published version stands in its place, and afterwards it is moved
 back. If we die in between, the next sync moves it back before it does anything else. If the published version changed
-meanwhile, the two are merged; where that is impossible the person's version is kept in `.git/gitopsd-kept` and named.
+meanwhile, the two are merged; where that is impossible the person's version is kept in `.git/gitopsd/kept` and named.
 
 A file is looked at again only if it changed: what is remembered is the inode's times and size, and git's names of
 contents that passed. In a sync with nothing to do, that is one walk through the directory and no command.
@@ -29,10 +29,10 @@ from gitopsd.tools.files import UNFINISHED, Files
 from gitopsd.tools.git import Git, printable
 from gitopsd.types import Candidate, Finding, Notice
 
-_PLACE = ".git/gitopsd-held"
+_PLACE = ".git/gitopsd/held"
 _MANIFEST = f"{_PLACE}/manifest.json"
-_KEPT = ".git/gitopsd-kept"
-_INDEX = ".git/gitopsd-gate-index"
+_KEPT = ".git/gitopsd/kept"
+_INDEX = ".git/gitopsd/index"
 _FEW = 50  # changed files that are read to see whether they are what passed already
 
 _Sign = tuple[int, ...]
@@ -169,7 +169,10 @@ class Held:
 
     async def _changed(self, base: str) -> frozenset[str]:
         """The files that are not as the commit has them, or that it does not have; ignored ones are not among them."""
-        env = {"GIT_INDEX_FILE": str(self._root / _INDEX)}
+        index = self._root / _INDEX
+        if not index.parent.is_dir():
+            await self._files.make_directory(str(index.parent))
+        env = {"GIT_INDEX_FILE": str(index)}
         await self._git.run("cannot compare the working copy", "read-tree", base, env=env)
         arguments = ("status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames")
         rows = (await self._git.run("cannot compare the working copy", *arguments, env=env)).stdout.split("\0")

@@ -11,11 +11,13 @@ Facts that the guards rest on, checked with chezmoi 2.73:
 - `run_` scripts are run by `apply`, as the person. Externals are left to the person: they need the network.
 """
 
+import io
 import os
 import re
 import stat
+import tarfile
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -26,6 +28,7 @@ from gitopsd.tools.process import Account, Processes, Result
 T = TypeVar("T")
 
 _TIMEOUT = 300.0  # seconds; a script or a password manager may take its time
+_OUTPUT = 512 * 1024 * 1024  # bytes; all targets at once
 _BATCH = 400  # targets on one command line
 _ROW = re.compile(r"[ ADMR][ ADMR] ")
 _NO_PLAIN_FILE = ("create_", "modify_", "remove_", "run_", "symlink_")  # re-add would change what they mean
@@ -110,6 +113,37 @@ class Home:
             return Comparison(rows=(), broken=broken)
         known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
         return Comparison(rows=parse_status(result.stdout, known.keys()), broken=broken)
+
+    async def data(self) -> dict[str, Any]:
+        """The variables that templates have, from all places."""
+        return _decode(await self._run("cannot read chezmoi's data", "data", "--format=json"), dict[str, Any])
+
+    async def parse(self, path: str) -> dict[str, Any]:
+        """What a YAML file holds."""
+        template = f"{{{{ include {msgspec.json.encode(path).decode()} | fromYaml | toJson }}}}"
+        result = await self._run(f"cannot read {path}", "execute-template", template)
+        return {} if result.stdout.strip() == "null" else _decode(result, dict[str, Any])
+
+    async def render(self, configuration: str = "", state: str = "") -> dict[str, bytes]:
+        """What every target would hold, with one command; externals, scripts and encrypted files are left out.
+
+        Args:
+            configuration: a file to be taken for chezmoi's configuration.
+            state: a file to be taken for chezmoi's record.
+
+        """
+        options = [f"--config={configuration}"] if configuration else []
+        options += [f"--persistent-state={state}"] if state else []
+        what = ("archive", *options, "--format=tar", "--output=-", "--exclude=externals,scripts,encrypted")
+        result = await self._run("cannot render the templates", *what)
+        found = {}
+        raw = io.BytesIO(result.stdout.encode(errors="surrogateescape"))
+        with tarfile.open(fileobj=raw, mode="r:", errors="surrogateescape") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.isreg() else None
+                content = file.read() if file is not None else os.fsencode(member.linkname)
+                found[member.name] = b"%o %b" % (member.mode, content)
+        return found
 
     async def sources(self) -> dict[str, str]:
         """The source of each target, relative to the source directory."""
@@ -207,6 +241,7 @@ class Home:
             timeout=_TIMEOUT,
             account=self._account,
             check=False,
+            output_limit=_OUTPUT,
         )
         if result.status != 0 and "timeout obtaining persistent state lock" in result.stderr:
             raise foreign_error("chezmoi is in use", result)

@@ -77,6 +77,10 @@ class Files:
             await self._run("chmod", f"--reference={like}", "--", fresh)
         await self._run("mv", "--force", "--no-target-directory", "--", fresh, path)
 
+    async def make_directory(self, path: str) -> None:
+        """Make a directory, and those above it."""
+        await self._run("mkdir", "-p", "--", path)
+
     async def move(self, source: str, target: str) -> None:
         """Rename a file; one that is there is replaced."""
         await self._run("mkdir", "-p", "--", str(Path(target).parent))

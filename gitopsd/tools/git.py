@@ -5,7 +5,7 @@ when a remote cannot be reached, or when something else holds a lock, is told ap
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from gitopsd.errors import Cause, Transient
 from gitopsd.tools.process import BASE_ENV, Account, CommandFailed, Processes, Result
@@ -168,6 +168,18 @@ class Git:
     async def delete_ref(self, ref: str) -> None:
         """Take a ref away; it is no error if there is none."""
         await self.run(f"cannot remove {ref}", "update-ref", "-d", "--", ref)
+
+    async def contents(self, blobs: Collection[str]) -> dict[str, bytes]:
+        """What many blobs hold, with one command."""
+        asked = "".join(f"{blob}\n" for blob in blobs).encode()
+        result = await self.run("cannot read files of commits", "cat-file", "--batch", stdin=asked)
+        raw, found, at = result.stdout.encode(errors="surrogateescape"), dict[str, bytes](), 0
+        for _ in blobs:
+            end = raw.index(b"\n", at)
+            blob, _kind, size = raw[at:end].decode().split(" ")
+            found[blob] = raw[end + 1 : end + 1 + int(size)]
+            at = end + int(size) + 2
+        return found
 
     async def run(
         self,

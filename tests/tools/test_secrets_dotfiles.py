@@ -110,9 +110,9 @@ async def test_a_held_source_that_cannot_be_merged_is_kept_and_named(pair: tuple
     b.edit(".bashrc", "one", "ONE")
     await b.sync()
     facts = await a.sync()
-    (notice,) = [notice for notice in facts.notices if "gitopsd-kept" in notice.what]
+    (notice,) = [notice for notice in facts.notices if "gitopsd/kept" in notice.what]
     assert (a.source / "dot_bashrc").read_text().startswith("ONE\n")
-    kept = a.source / ".git/gitopsd-kept/dot_bashrc.1"
+    kept = a.source / ".git/gitopsd/kept/dot_bashrc.1"
     assert str(kept.relative_to(a.source)) in notice.what
     assert PASSWORD in kept.read_text()
     assert not is_out(a, PASSWORD)

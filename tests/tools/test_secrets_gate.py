@@ -46,9 +46,9 @@ async def test_a_finding_names_the_place_and_not_the_value(directory: Path) -> N
 async def test_a_fingerprint_is_the_same_after_a_restart_and_another_on_another_host(directory: Path) -> None:
     one = await RepositoryGate(Processes(), None, str(directory)).fingerprint("4711")
     assert one == await RepositoryGate(Processes(), None, str(directory)).fingerprint("4711")
-    (directory / ".git/gitopsd-fingerprints").unlink()
+    (directory / ".git/gitopsd/fingerprints").unlink()
     assert one != await RepositoryGate(Processes(), None, str(directory)).fingerprint("4711")
-    assert (directory / ".git/gitopsd-fingerprints").stat().st_mode & 0o777 == 0o600
+    assert (directory / ".git/gitopsd/fingerprints").stat().st_mode & 0o777 == 0o600
 
 
 async def test_what_is_published_already_is_no_news(directory: Path) -> None:
