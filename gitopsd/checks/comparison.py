@@ -74,10 +74,12 @@ def _inhibitors(system: Path) -> dict[str, Any]:
 
 
 def _content(path: Path) -> str:
-    """A link's end, a small file's text; empty if there is neither."""
+    """A link's end, a small file's text, what a directory lists; empty if there is none of them."""
     try:
-        if path.is_symlink() or path.is_dir():
+        if path.is_symlink():
             return str(path.resolve(strict=True))
+        if path.is_dir():
+            return "\n".join(sorted(str(found.relative_to(path)) for found in path.rglob("*")))
         return path.read_text(encoding="utf-8")
     except OSError:
         return ""

@@ -185,17 +185,19 @@ def test_a_dry_run_shows_the_plan_and_leaves_machine_home_and_remote_as_they_wer
     scene = set_up(lab, "malphas")
     malphas = scene.hosts["malphas"]
     malphas.run(["gitopsctl", "upgrade"])
-    revision = scene.push_config("say hello", hello_service=HELLO.format(word="dry"))
+    scene.push_config("say hello", hello_service=HELLO.format(word="wet"))
+    malphas.run(["gitopsctl", "upgrade"])
+    revision = scene.push_config("say another", hello_service=HELLO.format(word="dry"))
     malphas.sh("echo 'edited, and not captured' >> ~/.bashrc", user="rain")
     before = everything(scene, malphas)
     said = malphas.run(["gitopsctl", "upgrade", "--dry-run"], timeout=120).stdout
-    assert f"would deploy {revision[:12]} (say hello)" in said
+    assert f"would deploy {revision[:12]} (say another)" in said
     assert "would start the following units: hello.service" in said
     assert "reboot: not needed" in said
     assert "nothing was changed" in said
     assert everything(scene, malphas) == before
     deploys(malphas)
-    assert malphas.active_state("hello.service") == "active"
+    assert "hello dry" in malphas.journal("hello.service")
     assert "edited, and not captured" in scene.forge.show("dotfiles", "dot_bashrc")
 
 
