@@ -97,6 +97,10 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         branch: what is deployed.
         testing: where the branch `testing-HOST` is on top of it, run that one on this host, until the next reboot.
         directory: of the flake in the repository; empty is its root.
+        flake: the repository is a flake with this host under `nixosConfigurations`. Else `file` and `attr` say what is
+            built. Such a file finds no channels (`<nixpkgs>`): pin nixpkgs in the repository.
+        file: of a repository that is no flake, below `directory`.
+        attr: of that file: the system's `config.system.build.toplevel`.
         build_timeout: how long evaluation and build may take.
         checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
             edits or commits of its own is left as it is, and status says so.
@@ -109,6 +113,9 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     branch: str = "main"
     testing: bool = True
     directory: str = ""
+    flake: bool = True
+    file: str = "default.nix"
+    attr: str = ""
     build_timeout: Seconds = 3600.0
     checkout: str = ""
     ssh_key: str = ""
@@ -312,9 +319,6 @@ PLANNED: dict[str, str] = {
     "metrics": "metrics",
     "reboot": "reboot policy",
     "config.commit_local": "publishing edits of a checkout",
-    "config.flake": "configurations that are not flakes",
-    "config.file": "configurations that are not flakes",
-    "config.attr": "configurations that are not flakes",
     "config.update_inputs": "refreshing flake inputs",
     "config.pre_update_hooks": "hooks",
     "config.post_update_hooks": "hooks",
@@ -529,6 +533,7 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         if config.config.checkout and not Path(config.config.checkout).is_absolute():
             found = repr(config.config.checkout)
             faults.append(Fault(path="config.checkout", found=found, expected="an absolute path"))
+        _check_recipe(config.config, faults)
     if config.config is not None and config.config.signatures is not None:
         _check_signatures(config.config.signatures, faults)
     for i, probe in enumerate(config.verify.probes):
@@ -554,6 +559,18 @@ def _check_key(file: str, path: str, faults: list[Fault]) -> None:
     if file and not re.fullmatch(r"/[\w./@:+,=-]+", file):
         expected = "the absolute path of a private key, without spaces or quotes"
         faults.append(Fault(path=path, found=repr(file), expected=expected))
+
+
+def _check_recipe(wanted: SystemConfig, faults: list[Fault]) -> None:
+    if wanted.flake and wanted.attr:
+        faults.append(Fault(path="config.attr", found=repr(wanted.attr), expected="nothing, or `flake = false`"))
+    if not wanted.flake and not wanted.attr:
+        faults.append(Fault(path="config.attr", found="nothing", expected="what to build, since `flake = false`"))
+    faults.extend(
+        Fault(path=f"config.{name}", found=repr(path), expected="a path below the repository")
+        for name, path in (("directory", wanted.directory), ("file", wanted.file))
+        if Path(path).is_absolute() or ".." in Path(path).parts
+    )
 
 
 def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:

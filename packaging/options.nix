@@ -101,6 +101,21 @@ in
             default = "";
             description = "Of the flake in the repository; empty is its root.";
           };
+          flake = mkOption {
+            type = types.bool;
+            default = true;
+            description = "The repository is a flake with this host under `nixosConfigurations`. Else `file` and `attr` say what is built. Such a file finds no channels (`<nixpkgs>`): pin nixpkgs in the repository.";
+          };
+          file = mkOption {
+            type = types.str;
+            default = "default.nix";
+            description = "Of a repository that is no flake, below `directory`.";
+          };
+          attr = mkOption {
+            type = types.str;
+            default = "";
+            description = "Of that file: the system's `config.system.build.toplevel`.";
+          };
           build_timeout = mkOption {
             type = duration;
             default = "1h";

@@ -27,7 +27,7 @@ from gitopsd.steps.verify import verify
 from gitopsd.tools.activation import Activation
 from gitopsd.tools.golden import GoldenGeneration
 from gitopsd.tools.mirror import Mirror
-from gitopsd.tools.nix import Nix
+from gitopsd.tools.nix import Nix, Recipe
 from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
 from gitopsd.tools.signatures import Signatures
@@ -76,12 +76,17 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     people, problems = _people(config, around)
     mirror_path = around.state_dir / "config.git"
     system = config.config if config.config is not None else SystemConfig(repo_url="")
+    recipe = Recipe(
+        host=config.host,
+        directory=system.directory,
+        file="" if system.flake else system.file,
+        attribute=system.attr,
+    )
     nix = Nix(
         around.processes,
         mirror=mirror_path,
         roots=around.state_dir / ROOTS,
-        host=config.host,
-        directory=system.directory,
+        recipe=recipe,
         timeout=system.build_timeout,
     )
     testing = f"testing-{config.host}" if system.testing else ""
@@ -95,7 +100,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     )
     wanted = Wanted(
         host=config.host,
-        origin=nix.origin,
+        origin=recipe.origin,
         units=config.verify.validate_units,
         mode=config.switch.mode,
         space=config.space,

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gitopsd.errors import Rejected
+from gitopsd.errors import GitopsdError, Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import explained, plan, same_system, short, stopping
 from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
@@ -30,10 +30,15 @@ async def build(
         return _stopped(cycle.facts, reporter, Review(checks=(room,)))
     try:
         toplevel = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
-    except Rejected as error:
+    except GitopsdError as error:
+        at_fault = isinstance(error, Rejected)
         _say_refused(reporter, error.explained())
         return StepResult(
-            event=Event.fail, facts=cycle.facts, message=error.message, outcome=Outcome.build_failed, reject=True
+            event=Event.fail,
+            facts=cycle.facts,
+            message=error.explained(),
+            outcome=Outcome.build_failed if at_fault else Outcome.failed,
+            reject=at_fault,
         )
     facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
     same = _nothing_to_do(facts, activator.facts(), mode)

@@ -1,93 +1,59 @@
-"""nix: build an exact revision, keep it from the garbage collector, and look at what was built."""
+"""nix: build an exact revision, keep it from the garbage collector, and move the system profile."""
 
 import json
 import re
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from gitopsd.errors import Cause, Rejected, Transient
+import msgspec
+
+from gitopsd.tools.nix_log import NixLog, judged
 from gitopsd.tools.process import CommandFailed, Processes
 from gitopsd.types import Revision, StorePath, parse_store_path
 
 _SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
 _QUICK = 60.0  # seconds for a command that builds nothing
-
-# The first line of each is what nix prints when a substituter, a fetcher or the network failed (nix 2.34).
-_TRANSIENT = re.compile(
-    r"unable to download|could not resolve host|couldn't resolve host|cannot connect to|connection refused"
-    r"|connection timed out|timeout was reached|error: interrupted by the user|unable to start any build"
-    r"|unexpected end-of-file|http error 5\d\d|network is unreachable|database is locked|cannot allocate memory",
-    re.IGNORECASE,
-)
-
-# nix's internal-json log: activity and result types (src/libutil/include/nix/util/logging.hh).
-_ACT_FILE_TRANSFER, _ACT_BUILDS, _ACT_BUILD = 101, 104, 105
-_RES_BUILD_LOG_LINE, _RES_PROGRESS = 101, 105
-_ERROR = re.compile(r"^\s*error: *(\S.*)$", re.MULTILINE)
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
 
 
-class NixLog:
-    """Reads `--log-format internal-json`: turns it into progress lines and remembers the errors.
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the repository is built.
 
     Args:
-        progress: hears a line for humans.
+        host: the name under `nixosConfigurations`.
+        directory: of the flake or the file in the repository; empty is its root.
+        file: of a configuration that is no flake; empty if it is one.
+        attribute: of that file; the NixOS system's `config.system.build.toplevel`.
 
     """
 
-    def __init__(self, progress: Callable[[str], None]) -> None:
-        self._progress = progress
-        self._kinds: dict[int, int] = {}
-        self._errors: deque[str] = deque(maxlen=40)
-        self._chatter: deque[str] = deque(maxlen=10)  # of git and other programs that nix runs
-        self._log: deque[str] = deque(maxlen=25)
-        self._building = ""
-        self._built = (0, 0)
+    host: str
+    directory: str = ""
+    file: str = ""
+    attribute: str = ""
 
-    def feed(self, line: str) -> None:
-        """Take one line of stderr."""
-        if not line.startswith("@nix "):
-            self._chatter.append(_plain(line))
-            return
-        try:
-            event = json.loads(line[5:])
-        except json.JSONDecodeError:
-            self._chatter.append(_plain(line))
-            return
-        match event:
-            case {"action": "msg", "level": 0, "msg": str(message)}:
-                self._errors.extend(_plain(message).splitlines())
-            case {"action": "start", "id": int(number), "type": int(kind), "text": str(text)}:
-                self._kinds[number] = kind
-                self._started(kind, _plain(text))
-            case {"action": "result", "type": int(kind), "id": int(number), "fields": list(fields)}:
-                self._result(kind, number, fields)
+    @property
+    def origin(self) -> str:
+        """What is built, as people name it."""
+        if self.file:
+            return f"{self.attribute} of {self.file}"
+        return f'nixosConfigurations."{self.host}".config.system.build.toplevel'
 
-    def _started(self, kind: int, text: str) -> None:
-        if kind == _ACT_BUILD:
-            self._building = text.removeprefix("building ").strip("'")
-            self._log.clear()
-            self._progress(f"{text} ({self._built[0]} of {self._built[1]} built)")
-        elif kind == _ACT_FILE_TRANSFER and text:
-            self._progress(text)
+    def installable(self, mirror: Path, revision: Revision) -> list[str]:
+        """Arguments of `nix build`: an exact revision of the mirror, never a work tree.
 
-    def _result(self, kind: int, number: int, fields: list[object]) -> None:
-        if kind == _RES_BUILD_LOG_LINE and fields:
-            self._log.append(_plain(str(fields[0])))
-        elif kind == _RES_PROGRESS and self._kinds.get(number) == _ACT_BUILDS:
-            match fields:
-                case [int(done), int(expected), *_]:
-                    self._built = (done, expected)
-
-    def what_failed(self) -> str:
-        """The error in one line, then in full, with the end of the failing derivation's log where nix left it out."""
-        errors = "\n".join(self._errors or self._chatter).strip()
-        found = _ERROR.findall(errors)
-        log = "\n".join(line for line in self._log if line not in errors)
-        parts = [found[-1].strip() if found else "", errors, f"last lines of {self._building}:\n{log}" if log else ""]
-        return "\n".join(part for part in parts if part)
+        A file that is no flake is evaluated impurely, since pure evaluation has no `builtins.currentSystem`, which
+        nixpkgs asks for. But it sees no search path: channels of the machine are no part of a revision.
+        """
+        if not self.file:
+            where = f"&dir={quote(self.directory)}" if self.directory else ""
+            source = f"git+file://{quote(str(mirror))}?rev={revision}{where}"
+            return ["--no-write-lock-file", f"{source}#{self.origin}"]
+        source = f"builtins.fetchGit {{ url = {_nix(f'file://{mirror}')}; rev = {_nix(revision)}; allRefs = true; }}"
+        path = "/" + "/".join(filter(None, (self.directory.strip("/"), self.file)))
+        expression = f"import (({source}) + {_nix(path)})"
+        return ["--impure", "--option", "nix-path", "", "--expr", expression, self.attribute]
 
 
 class Nix:
@@ -97,53 +63,35 @@ class Nix:
         processes: starts nix.
         mirror: the bare repository that revisions are built from.
         roots: an existing directory for GC roots of what is built and not deployed yet.
-        host: the name under `nixosConfigurations`.
-        directory: of the flake in the repository; empty is its root.
+        recipe: what of the repository is built.
         timeout: seconds that evaluation and build may take.
 
     """
 
-    def __init__(
-        self, processes: Processes, *, mirror: Path, roots: Path, host: str, directory: str, timeout: float
-    ) -> None:
+    def __init__(self, processes: Processes, *, mirror: Path, roots: Path, recipe: Recipe, timeout: float) -> None:
         self._processes = processes
         self._mirror = mirror
         self._roots = roots
-        self._host = host
-        self._directory = directory
+        self._recipe = recipe
         self._timeout = timeout
-
-    @property
-    def origin(self) -> str:
-        """What of the repository is built."""
-        return f'nixosConfigurations."{self._host}".config.system.build.toplevel'
 
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
         """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
         log = NixLog(progress)
-        where = f"&dir={quote(self._directory)}" if self._directory else ""
         try:
-            result = await self._processes.run(
-                [
-                    *("nix", "--extra-experimental-features", "nix-command flakes", "build"),
-                    *("--print-out-paths", "--no-write-lock-file", "--log-format", "internal-json"),
-                    *("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10", "--fallback"),
-                    *("--out-link", str(self._root(revision))),
-                    f"git+file://{quote(str(self._mirror))}?rev={revision}{where}#{self.origin}",
-                ],
-                timeout=self._timeout,
-                on_stderr=log.feed,
-            )
+            result = await self._processes.run(self._command(revision), timeout=self._timeout, on_stderr=log.feed)
         except CommandFailed as error:
-            reason = log.what_failed() or error.message
-            if _TRANSIENT.search(reason):
-                raise Transient(f"cannot build {revision[:12]}: {reason}", cause=Cause.network) from error
-            raise Rejected(
-                f"{revision[:12]} does not build: {reason}",
-                meaning="the system is unchanged",
-                advice="fix it and push a new commit (or `git revert`); the next upgrade takes it",
-            ) from error
+            raise judged(log, revision, self._recipe.origin, error) from error
         return parse_store_path(result.stdout.strip())
+
+    def _command(self, revision: Revision) -> Sequence[str]:
+        return [
+            *_NIX,
+            "build",
+            *("--print-out-paths", "--log-format", "internal-json", "--out-link", str(self._root(revision))),
+            *("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10", "--fallback"),
+            *self._recipe.installable(self._mirror, revision),
+        ]
 
     async def release(self, revision: Revision) -> None:
         """See `ports.Builder`. The link is the root; nix forgets the indirect root with it."""
@@ -191,5 +139,6 @@ def store_path_at(link: Path) -> StorePath | None:
         return None
 
 
-def _plain(text: str) -> str:
-    return _ESCAPES.sub("", text)
+def _nix(text: str) -> str:
+    """A string literal of the Nix language."""
+    return json.dumps(text, ensure_ascii=False).replace("${", "\\${")

@@ -1,0 +1,187 @@
+"""Whose fault it is that something does not build, and what that costs: only a revision's own fault is remembered."""
+
+import json
+
+import pytest
+from e2e.scene import HELLO, Scene
+from e2e.upgrading import deploys, ended, one, reconfigure, refused, rejected, roots, verdicts
+from lab import Host, Lab
+
+pytestmark = pytest.mark.lab
+
+# Counts what is evaluated and built.
+COUNTING = """#!/bin/sh
+for word; do [ "$word" = build ] && echo build >>/var/tmp/nix-calls; done
+exec /usr/bin/nix "$@"
+"""
+
+
+def with_setting(scene: Scene, text: str) -> dict[str, str]:
+    """The host's file with one more argument of mkSystem."""
+    return {"hosts/malphas.nix": scene.files()["hosts/malphas.nix"].rstrip()[:-1] + f"{text}\n}}\n"}
+
+
+def fails_eligible(host: Host, *said: str) -> None:
+    """An upgrade fails without the revision being held responsible, and leaves the machine as it was."""
+    before = (host.current_system(), host.boot_default(), host.generations())
+    answer = host.run(["gitopsctl", "upgrade"], check=False, timeout=120)
+    assert answer.returncode == 1, answer.stdout
+    detail = ended(host)
+    assert detail["summary"]["outcome"] == "failed", detail["summary"]
+    for words in said:
+        assert words in detail["summary"]["message"], detail["summary"]["message"]
+    assert rejected(host) == []
+    assert (host.current_system(), host.boot_default(), host.generations()) == before
+
+
+def test_a_bad_revision_that_is_offered_fifty_times_costs_one_attempt(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.write("/usr/local/bin/nix", COUNTING)
+    malphas.run(["chmod", "755", "/usr/local/bin/nix"])
+    malphas.sh(
+        "mkdir -p /run/systemd/system/gitopsd.service.d;"
+        "printf '[Service]\\nEnvironment=PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\\n'"
+        " >/run/systemd/system/gitopsd.service.d/path.conf;"
+        "systemctl daemon-reload; systemctl restart gitopsd.service"
+    )
+    scene.forge.push_change("nix-config", with_setting(scene, 'buildScript = "exit 7";'), "does not build")
+    for _ in range(50):
+        assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    assert malphas.read("/var/tmp/nix-calls").split() == ["build"]
+    outcomes = [
+        cycle["outcome"] for cycle in json.loads(malphas.run(["gitopsctl", "history", "-n", "50", "--json"]).stdout)
+    ]
+    assert outcomes == ["rejected"] * 49 + ["build-failed"]
+
+
+def test_a_failing_derivation_is_named_with_the_end_of_its_log(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    script = 'buildScript = "for i in 1 2 3; do echo line $i; done; exit 7";'
+    scene.forge.push_change("nix-config", with_setting(scene, script), "does not build")
+    detail = refused(malphas, outcome="build-failed")
+    message = detail["summary"]["message"]
+    assert "does not build: nixos-system-malphas-26.05.lab: builder failed with exit code 7" in message.splitlines()[0]
+    assert "\nline 1\nline 2\nline 3\n" in message
+    assert "builder failed with exit code 7" in malphas.run(["gitopsctl", "status"]).stdout
+
+
+def test_a_host_without_a_configuration_is_told_so_and_a_corrected_name_deploys(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    text = malphas.read("/etc/gitopsd/config.toml")
+    scene.push_config("say hello", hello_service=HELLO.format(word="found"))
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", text.replace('host = "malphas"', 'host = "malfas"'))
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    detail = refused(malphas, outcome="build-failed")
+    first = detail["summary"]["message"].splitlines()[0]
+    assert first.endswith('has no nixosConfigurations."malfas".config.system.build.toplevel')
+    assert "correct `host`" in detail["summary"]["message"]
+    malphas.write("/etc/gitopsd/config.toml", text)
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    assert "=== Deployment Successful ===" in malphas.run(["gitopsctl", "retry"], timeout=120).stdout
+
+
+def test_a_hash_that_does_not_match_is_the_revisions_fault(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    fetched = (
+        'derivation { name = "src"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo x >$out" ];'
+        ' outputHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; outputHashMode = "flat"; }'
+    )
+    scene.forge.push_change("nix-config", with_setting(scene, f'activationScript = "# ${{{fetched}}}";'), "wrong hash")
+    detail = refused(malphas, outcome="build-failed")
+    assert "hash mismatch" in detail["summary"]["message"]
+
+
+def test_an_input_and_a_source_that_cannot_be_fetched_reject_nothing(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    reconfigure(malphas, "", more='[retry.build]\nattempts = 2\nfirst = "100ms"\n')
+    fetched = (
+        'derivation { name = "src"; system = "x86_64-linux"; builder = "/bin/sh"; PATH = "/usr/bin:/bin"; '
+        'args = [ "-c" "curl -fsS http://127.0.0.1:9/src >$out || { echo \\"curl: (7) Failed to connect\\" >&2; exit 1; }" ];'
+        ' outputHash = "sha256-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="; outputHashMode = "flat"; }'
+    )
+    scene.forge.push_change("nix-config", with_setting(scene, f'activationScript = "# ${{{fetched}}}";'), "a source")
+    fails_eligible(malphas, "cannot build", "curl: (7)")
+    flake = scene.files()["flake.nix"].replace(
+        "outputs =\n    { self }:",
+        'inputs.x = { url = "git+http://127.0.0.1:9/x"; flake = false; };\n  outputs =\n    { self, x }:',
+    )
+    scene.forge.push_tree("nix-config", {**scene.files(), "flake.nix": flake}, "an input")
+    fails_eligible(malphas, "Failed to fetch git repository")
+    scene.push_config("without it", hello_service=HELLO.format(word="again"))
+    deploys(malphas)
+
+
+def test_a_cache_that_is_down_is_done_without(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.sh("printf 'substitute = true\\nsubstituters = http://127.0.0.1:9\\n' >>/etc/nix/nix.conf")
+    scene.push_config("say hello", hello_service=HELLO.format(word="no cache"))
+    deploys(malphas)
+
+
+# A store of its own on a small disk; the rest of /nix comes along, since nix moves files between them.
+SMALL_STORE = "mkdir /var/tmp/nix && cp -a /nix/. /var/tmp/nix/ && mount -t tmpfs -o size=64M,mode=755 tmpfs /nix && cp -a /var/tmp/nix/. /nix/"
+FILL = "dd if=/dev/zero of=/nix/filler bs=64K 2>/dev/null || true"
+
+
+def test_a_full_store_rejects_nothing_and_the_next_upgrade_with_space_deploys(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.sh(SMALL_STORE)
+    reconfigure(malphas, "", more='[space]\nstore = "8M"\n')
+    malphas.sh(FILL)
+    scene.push_config("say hello", hello_service=HELLO.format(word="space"))
+    fails_eligible(malphas, "check `has room in the store`", "nix-collect-garbage")
+    # Also where it gets full only while it builds, and the check has seen nothing.
+    reconfigure(malphas, "", more="[space]\nstore = 0\n")
+    fails_eligible(malphas, "the disk is full", "No space left")
+    malphas.sh("rm /nix/filler")
+    deploys(malphas)
+    assert malphas.active_state("hello.service") == "active"
+    assert roots(malphas) == []
+
+
+def test_a_full_boot_changes_nothing_and_says_so(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.sh("cp -a /boot /var/tmp/boot && mount -t tmpfs -o size=20M tmpfs /boot && cp -a /var/tmp/boot/. /boot/")
+    malphas.sh("dd if=/dev/zero of=/boot/filler bs=1M count=10 2>/dev/null")
+    scene.push_config("say hello", hello_service=HELLO.format(word="boot"))
+    fails_eligible(malphas, "check `has room on /boot`", "kernel and initrd need", "delete old generations")
+    assert verdicts(ended(malphas))["has room on /boot"] == "prevented"
+    assert malphas.active_state("hello.service") == "inactive"
+    malphas.sh("rm /boot/filler")
+    deploys(malphas)
+
+
+def test_a_damaged_store_is_told_with_the_way_to_repair_it(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    scene.push_config("say hello", hello_service=HELLO.format(word="damaged"))
+    malphas.sh("cp /nix/var/nix/db/db.sqlite /var/tmp/db; rm -f /nix/var/nix/db/db.sqlite-wal /nix/var/nix/db/db.sqlite-shm;"
+               " dd if=/dev/urandom of=/nix/var/nix/db/db.sqlite bs=4096 count=8 conv=notrunc 2>/dev/null")  # fmt: skip
+    fails_eligible(malphas, "the store is damaged")
+    assert "nix-store --verify" in ended(malphas)["summary"]["message"]
+    malphas.sh("cp /var/tmp/db /nix/var/nix/db/db.sqlite")
+    deploys(malphas)
+
+
+def test_a_configuration_that_is_no_flake_is_built_from_the_exact_revision(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    hosts = "{ malphas = (import ./hosts/malphas.nix { lab = import ./lab; }).config.system.build.toplevel; }\n"
+    tree = {path: text for path, text in scene.files().items() if path != "flake.nix"}
+    configuration = malphas.read("/etc/gitopsd/config.toml").replace(
+        "[config]\n", '[config]\nflake = false\nfile = "hosts.nix"\nattr = "malphas"\n'
+    )
+    tree |= {"hosts.nix": hosts, "hosts/malphas/etc/gitopsd/config.toml": configuration}
+    tree["hosts/malphas/units/hello.service"] = HELLO.format(word="no flake")
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", configuration)
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    revision = scene.forge.push_tree("nix-config", tree, "no flake")
+    deploys(malphas)
+    assert malphas.active_state("hello.service") == "active"
+    assert ended(malphas)["summary"]["revision"] == revision
+    scene.forge.push_change("nix-config", {"hosts.nix": hosts.replace("{ malphas", "{ other")}, "another attribute")
+    detail = refused(malphas, outcome="build-failed")
+    assert detail["summary"]["message"].splitlines()[0].endswith("has no malphas of hosts.nix")
+    scene.forge.push_change("nix-config", {"hosts.nix": "{ malphas = <nixpkgs>; }\n"}, "a channel")
+    detail = refused(malphas, outcome="build-failed")
+    assert "not found in the Nix search path" in detail["summary"]["message"]
