@@ -345,6 +345,7 @@ class PersonDotfiles:
             elif row.next != " ":
                 kept.append(_not_captured(row.target))
         applied = safe
+        await home.let_run([row.target for row in seen.rows if row.next == "R" and row.target in records])
         if safe and not await home.apply(safe):
             again = {row.target: row for row in (await home.compare()).rows}
             applied = [target for target in safe if target not in again]

@@ -186,6 +186,16 @@ class Home:
         for batch in _batches(targets):
             await self._run("cannot capture a deletion", "forget", "--force", "--", *self._absolute(batch))
 
+    async def let_run(self, scripts: Sequence[str]) -> None:
+        """Have scripts run by the next `apply` that were run before and are others now.
+
+        chezmoi records a script that it ran like a file that it wrote, and takes a changed one for a conflict. Whether
+        one that is to be run once has been run is in another record.
+        """
+        for script in scripts:
+            arguments = ("state", "delete", "--bucket=entryState", f"--key={self._account.home}/{script}")
+            await self._run("cannot have a script run", *arguments)
+
     async def apply(self, targets: Sequence[str]) -> bool:
         """Write these targets, except those that the person changed; False if some were left alone.
 

@@ -2,7 +2,7 @@
 
 from people import Host, once
 
-from gitopsd.types import PersonFacts, SyncWord
+from gitopsd.types import PersonFacts, SyncWord, Take
 
 
 def paths(facts: PersonFacts) -> list[str]:
@@ -97,3 +97,92 @@ async def test_ignored_targets_externals_and_symlinks(pair: tuple[Host, Host]) -
     assert paths(facts) == [".link"]
     assert b.read(".link") == "x = 1\n"  # kept, and named
     assert a.remote.show("main", "symlink_dot_link") == ".bashrc\n"
+
+
+async def test_scripts_run_as_chezmoi_says_and_one_that_fails_holds_nothing_back(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    for name, body in (
+        ("run_once_first.sh", "echo once >> $HOME/ran"),
+        ("run_onchange_second.sh", "echo change >> $HOME/ran"),
+        ("run_after_bad.sh", "exit 3"),
+    ):
+        (a.source / name).write_text(f"#!/bin/sh\n{body}\n")
+    a.edit(".bashrc", "one", "ONE")
+    await a.sync()
+    facts = await b.sync()
+    assert facts.published
+    assert b.read(".bashrc").startswith("ONE")
+    assert sorted(b.read("ran").split()) == ["change", "once"]
+    assert "bad.sh" in str(facts.notices)
+    (a.source / "run_onchange_second.sh").write_text("#!/bin/sh\necho changed >> $HOME/ran\n")
+    (a.source / "run_after_bad.sh").unlink()
+    a.edit(".bashrc", "two", "TWO")
+    await once(a, b)
+    facts = await b.sync()
+    assert facts.notices == ()
+    assert facts.word is SyncWord.success
+    assert sorted(b.read("ran").split()) == ["change", "changed", "once"]
+    assert b.read(".bashrc").startswith("ONE\nTWO")
+
+
+async def test_odd_names_are_parked_settled_and_deleted_like_others(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    names = [".a b", ".new\nline", ".\u00fc\u00f1\u6f22", ".'q\"*?[x]", "-dash", ".caf\u0065\u0301"]
+    for name in names:
+        a.add(name, "one\n")
+    await once(a, b)
+    for name in names:
+        a.write(name, "one of a\n")
+        b.write(name, "one of b\n")
+    await a.sync()
+    facts = await b.sync()
+    assert len(facts.parked) == len(names)
+    found = (await a.choices.conflicts()).conflicts
+    assert {(each.theirs.text, each.ours.text) for each in found} == {("one of a\n", "one of b\n")}
+    for each in found:
+        await a.choices.resolve(each.file, Take.ours)
+    await once(b, a)
+    assert {a.read(name) for name in names} == {"one of b\n"}
+    b.set(deletions="capture")
+    for name in names:
+        (b.home / name).unlink()
+    facts = await b.sync()
+    assert facts.word is SyncWord.success, facts
+    assert a.remote.files("main") == {"dot_bashrc", "dot_config/app.conf"}
+    facts = await a.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    assert {a.read(name) for name in names} == {"one of b\n"}  # chezmoi leaves what it does not manage any more
+
+
+async def test_a_repository_with_its_sources_in_a_directory(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    a.run("mkdir", "home", where=a.source)
+    a.run("mv", "dot_bashrc", "dot_config", "home", where=a.source)
+    (a.source / ".chezmoiroot").write_text("home\n")
+    (a.source / "README.md").write_text("not for homes\n")
+    await once(a, b)
+    assert not (b.home / "README.md").exists()
+    b.edit(".bashrc", "one", "one of b")
+    a.edit(".bashrc", "seven", "seven of a")
+    await once(b, a)
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    assert a.read(".bashrc") == b.read(".bashrc") == a.remote.show("main", "home/dot_bashrc")
+    assert a.read(".bashrc").startswith("one of b")
+    assert a.read(".bashrc").endswith("seven of a\n")
+
+
+async def test_an_external_that_the_person_fetched_is_theirs(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    origin = b.home / "origin"
+    b.write("origin", "fetched\n")
+    (a.source / ".chezmoiexternal.toml").write_text(f'[".external"]\ntype = "file"\nurl = "file://{origin}"\n')
+    await once(a, b)
+    b.run("chezmoi", "apply", "--refresh-externals=always")
+    assert b.read(".external") == "fetched\n"
+    b.write(".external", "edited\n")
+    b.edit(".bashrc", "one", "ONE")
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    assert b.read(".external") == "edited\n"
+    assert "edited" not in a.remote.everything()
