@@ -71,6 +71,10 @@ class PersonNeeded(GitopsdError):
     """It waits for a person: the machine rests in `blocked`, and takes no upgrade before somebody says `retry`."""
 
 
+class Suspended(GitopsdError):
+    """A person wants this host left alone: nothing was begun."""
+
+
 class ConfigError(GitopsdError):
     """The configuration file has faults; all of them are listed in the message."""
 

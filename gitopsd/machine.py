@@ -36,6 +36,7 @@ class Event(enum.Enum):
     """What a step, a person or the daemon says to the machine."""
 
     start = "start"  # a cycle begins
+    back = "back"  # a person goes back to a system that is there already
     done = "done"  # the step did its work; the next one follows
     settled = "settled"  # the cycle ends well, early or at its end
     fail = "fail"  # the cycle ends badly; the next trigger tries again
@@ -51,6 +52,10 @@ TABLE: tuple[tuple[State, Event, State], ...] = (
     (State.idle, Event.start, State.fetch),
     (State.failed, Event.start, State.fetch),
     (State.blocked, Event.start, State.fetch),
+    # A person goes back to another generation: there is nothing to fetch or to build.
+    (State.idle, Event.back, State.switch),
+    (State.failed, Event.back, State.switch),
+    (State.blocked, Event.back, State.switch),
     # The dotfiles half never ends the cycle: what goes wrong is recorded, and the system half still runs.
     (State.fetch, Event.done, State.capture),
     (State.capture, Event.done, State.push),

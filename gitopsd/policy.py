@@ -1,10 +1,11 @@
 """Decisions, as functions. Pure: everything they look at is an argument."""
 
-from collections.abc import Iterable, Sequence
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Transient
+from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Suspended, Transient
 from gitopsd.machine import Event, State
 from gitopsd.types import (
     FINE,
@@ -21,6 +22,7 @@ from gitopsd.types import (
     Revision,
     StepResult,
     StorePath,
+    Suspension,
     SyncWord,
     SystemFacts,
     Trial,
@@ -32,6 +34,8 @@ from gitopsd.types import (
 GOOD_WORDS = frozenset(
     {SyncWord.success, SyncWord.success_local_only, SyncWord.fetch_failed, SyncWord.conflicts_preserved}
 )
+
+TIMER = "timer"  # who asks for a cycle when it is nobody
 
 # Before `switch` nothing has changed, so a cycle may simply be dropped.
 CANCELLABLE = frozenset({State.fetch, State.capture, State.push, State.pull, State.build})
@@ -178,6 +182,81 @@ def _beside(trunk: Choice, note: str) -> Choice:
 def short(revision: Revision) -> str:
     """The first twelve digits, for humans."""
     return revision[:12]
+
+
+def called(facts: Facts) -> str:
+    """What people call the system that a cycle switches to."""
+    return facts.chosen or (short(facts.built.revision) if facts.built is not None else "nothing")
+
+
+def is_suspended(suspension: Suspension | None, now: float) -> bool:
+    """Whether this host is to be left alone now."""
+    return suspension is not None and (suspension.until == 0 or now < suspension.until)
+
+
+def heeds(suspension: Suspension | None, now: float, kind: CycleKind, requested_by: str) -> None:
+    """Whether a cycle may begin on a host that may be suspended. A person may still sync, and ask for a dry run.
+
+    Raises:
+        Suspended: it may not.
+
+    """
+    if suspension is None or not is_suspended(suspension, now) or kind is CycleKind.plan:
+        return
+    if kind is CycleKind.sync and requested_by != TIMER:
+        return
+    until = f"until {local_time(suspension.until)}" if suspension.until else "until somebody resumes"
+    reason = f": {suspension.reason}" if suspension.reason else ""
+    raise Suspended(
+        f"suspended {until} by {suspension.by}{reason}",
+        meaning="nothing was begun; the system stays as it is",
+        advice="sudo gitopsctl resume",
+    )
+
+
+def local_time(at: float) -> str:
+    """A time as people read it, with its zone."""
+    return dt.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def target_of(
+    word: str, generations: Mapping[int, StorePath], system: SystemFacts, golden: StorePath | None
+) -> tuple[str, int, StorePath]:
+    """What a person wants to go back to: how it is called, its generation (0 if it has none any more), the toplevel.
+
+    Args:
+        word: `previous`, `golden`, or a number.
+        generations: those of the system profile.
+        system: what runs and is the boot default.
+        golden: the golden generation.
+
+    Raises:
+        Failed: there is no such generation, or it runs and is the boot default already.
+
+    """
+    known = ", ".join(map(str, sorted(generations))) or "none"
+    number = 0
+    if word == "golden":
+        if golden is None:
+            raise Failed("there is no golden generation", meaning="nothing was changed", advice=f"one of {known}")
+        number = max((n for n, path in generations.items() if path == golden), default=0)
+    elif word == "previous":
+        number = max((n for n in generations if n < system.generation), default=0)
+        if not number:
+            raise Failed(
+                f"there is no generation before {system.generation}",
+                meaning="nothing was changed",
+                advice=f"one of {known}",
+            )
+    elif word.isdecimal() and int(word) in generations:
+        number = int(word)
+    else:
+        raise Failed(f"there is no generation {word}", meaning="nothing was changed", advice=f"one of {known}")
+    toplevel = golden if golden is not None and word == "golden" else generations[number]
+    name = ("the golden generation" if word == "golden" else "generation") + (f" {number}" if number else "")
+    if toplevel == system.current == system.profile:
+        raise Failed(f"{name} runs and is the boot default already", meaning="nothing was changed")
+    return name, number, toplevel
 
 
 def first_line(message: str) -> str:

@@ -32,6 +32,7 @@ from gitopsd.types import (
     Snapshot,
     StepRecord,
     StorePath,
+    Suspension,
     SystemFacts,
     Take,
     UnitHealth,
@@ -274,6 +275,9 @@ class Activator(Protocol):
     def facts(self) -> SystemFacts:
         """What runs, what was booted, what is the boot default. A few links are read; never waits."""
 
+    def generations(self) -> dict[int, StorePath]:
+        """The system profile's generations by number. A few links are read; never waits."""
+
     async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
         """Run `switch-to-configuration ACTION` to its end, once.
 
@@ -393,6 +397,15 @@ class Store(Protocol):
     async def detail(self, cycle: int) -> CycleDetail | None:
         """One finished cycle; None if there is none with this id."""
 
+    async def save_pending(self, cycle: Cycle) -> None:
+        """Record a cycle that was asked for; `save_cycle` of the same id takes it over."""
+
+    async def suspend(self, suspension: Suspension | None) -> None:
+        """Record that this host is suspended, or that it is not any more."""
+
+    async def revision_of(self, toplevel: StorePath) -> Revision | None:
+        """The revision that a cycle of the history has built this toplevel from; None if none has."""
+
     async def forgive(self) -> int:
         """Forget all rejections, the blocked state, and that a trial ended; returns how many rejections there were."""
 
@@ -440,6 +453,7 @@ class Supervisor(Protocol):
 
         Raises:
             PersonNeeded: the machine is blocked and the kind is upgrade.
+            Suspended: this host is suspended, and the kind is upgrade or a timer asks.
             Failed: there are no such dotfiles here.
 
         """
@@ -454,6 +468,31 @@ class Supervisor(Protocol):
             Failed: there are no such dotfiles here.
 
         """
+
+    async def roll_back(self, target: str, *, requested_by: str) -> int:
+        """Go back to another generation, verified as an upgrade is; what is left is rejected. Returns the cycle's id.
+
+        Args:
+            target: `previous`, `golden`, or the number of a generation.
+            requested_by: a word for humans.
+
+        Raises:
+            Failed: there is no such generation, it runs already, or a cycle is under way.
+
+        """
+
+    async def suspend(self, seconds: float, *, reason: str, requested_by: str) -> Suspension:
+        """Have this host left alone: no upgrade begins, and no timer's sync. What is under way goes on to its end.
+
+        Args:
+            seconds: for how long; 0 is until `resume`.
+            reason: the person's own words.
+            requested_by: who.
+
+        """
+
+    async def resume(self) -> bool:
+        """End a suspension; returns whether there was one."""
 
     async def retry(self, *, requested_by: str) -> int:
         """Forget rejections and the blocked state, and ask for an upgrade; returns its cycle id."""

@@ -77,11 +77,21 @@ class Outcome(enum.Enum):
     blocked = "blocked"
     cancelled = "cancelled"  # the daemon was stopped before anything changed
     interrupted = "interrupted"  # a reboot or power cut came in mid-switch; the old system runs
+    suspended = "suspended"  # a person had suspended this host before it began
     planned = "planned"  # a dry run: this is what an upgrade would deploy; nothing was changed
     failed = "failed"  # something else went wrong; the message says what
 
 
-FINE = frozenset({Outcome.success, Outcome.up_to_date, Outcome.offline, Outcome.at_reboot, Outcome.planned})
+FINE = frozenset(
+    {
+        Outcome.success,
+        Outcome.up_to_date,
+        Outcome.offline,
+        Outcome.at_reboot,
+        Outcome.planned,
+        Outcome.suspended,
+    }
+)
 
 
 class SyncWord(enum.Enum):
@@ -455,6 +465,9 @@ class Facts(Value, frozen=True, kw_only=True):
         tried_before: the revision that was run like that before this cycle.
         checkout: the person's checkout of the configuration; None if none is followed.
         review: what the checks before the switch found.
+        chosen: what a person goes back to, such as `generation 3`; empty for what was built.
+        generation: its number in the system profile; 0 if it becomes a new one.
+        leaves: the revision that the person goes back from; rejected once the chosen one has proved itself.
 
     """
 
@@ -470,6 +483,9 @@ class Facts(Value, frozen=True, kw_only=True):
     tried_before: Revision | None = None
     checkout: PersonFacts | None = None
     review: Review | None = None
+    chosen: str = ""
+    generation: int = 0
+    leaves: Revision | None = None
 
 
 class Cycle(Value, frozen=True, kw_only=True):
@@ -632,6 +648,23 @@ class CycleEnd(Value, frozen=True, kw_only=True):
     trial: Trial | None = None
 
 
+class Suspension(Value, frozen=True, kw_only=True):
+    """That a person wants this host left alone.
+
+    Args:
+        since: seconds since the epoch.
+        until: seconds since the epoch; 0 is until somebody resumes.
+        reason: the person's own words; may be empty.
+        by: who.
+
+    """
+
+    since: float
+    until: float = 0.0
+    reason: str = ""
+    by: str = ""
+
+
 class Memory(Value, frozen=True, kw_only=True):
     """What is remembered beside the cycles.
 
@@ -646,6 +679,8 @@ class Memory(Value, frozen=True, kw_only=True):
         last_upgrade: the last finished cycle of kind upgrade.
         trial: the last verified revision of a testing branch; it may have ended with a reboot.
         checkout: the checkout of the configuration as the last upgrade left it.
+        suspended: that a person wants this host left alone.
+        pending: the cycle that was asked for and has not begun.
 
     """
 
@@ -659,6 +694,8 @@ class Memory(Value, frozen=True, kw_only=True):
     last_upgrade: CycleSummary | None = None
     trial: Trial | None = None
     checkout: PersonFacts | None = None
+    suspended: Suspension | None = None
+    pending: Cycle | None = None
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -777,6 +814,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         boot: the assessment of this boot.
         trial: the revision of a testing branch that runs, and is not what the next boot runs.
         checkout: the checkout of the configuration as the last upgrade left it.
+        suspended: that a person wants this host left alone, while that lasts.
 
     """
 
@@ -803,6 +841,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     trial: Trial | None = None
     pending_plan: int = 0
     checkout: PersonFacts | None = None
+    suspended: Suspension | None = None
 
 
 class Update(Value, frozen=True, kw_only=True):

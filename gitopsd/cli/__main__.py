@@ -27,6 +27,7 @@ _ERRORS = {
     "Blocked": (verbs.BLOCKED, "nothing was changed"),
     "NoSuchCycle": (verbs.USAGE, ""),
     "InvalidParameter": (verbs.USAGE, "nothing was changed"),
+    "Suspended": (verbs.CYCLE_FAILED, "nothing was begun"),
     "Refused": (verbs.CYCLE_FAILED, "nothing was changed"),
 }
 _OTHER_VERSION = frozenset({"InterfaceNotFound", "MethodNotFound", "MethodNotImplemented"})
@@ -166,6 +167,14 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     )
     upgrade.add_argument("--accept-diverged", action="store_true", help="accept a rewound or rewritten branch once")
     add_request("retry", verbs.retry, "forget rejected revisions and what blocks, and upgrade")
+    rollback = add_request("rollback", verbs.rollback, "go back to another generation, and reject what is left")
+    rollback.add_argument(
+        "target", nargs="?", default="previous", metavar="golden|previous|N", help="which generation (previous)"
+    )
+    suspend = add("suspend", verbs.suspend, "have this host left alone: no upgrade begins, and no timer's sync")
+    suspend.add_argument("--for", dest="duration", metavar="DURATION", help="such as 2h (else until resume)")
+    suspend.add_argument("--reason", metavar="TEXT", help="for whoever looks at status")
+    add("resume", verbs.resume, "end a suspension")
     add("watch", verbs.watch, "show what is true, and what changes")
     history = add("history", verbs.history, "list finished cycles")
     history.add_argument("-n", "--number", type=_positive, default=20, metavar="N", help="how many (20)")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-FINE = frozenset({"success", "up-to-date", "offline", "at-reboot", "planned"})
+FINE = frozenset({"success", "up-to-date", "offline", "at-reboot", "planned", "suspended"})
 
 _LABEL = 12  # columns; the longest is "boot default"
 _RED, _GREEN, _YELLOW, _BOLD = "31", "32", "33", "1"
@@ -136,6 +136,8 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         )
     for problem in answer.get("left_out", []):
         yield "left out", [look.paint(first(problem), _YELLOW), *problem.split("\n")[1:]]
+    if answer.get("suspended"):
+        yield "suspended", [look.paint(suspended(answer["suspended"], look), _YELLOW), "sudo gitopsctl resume"]
     yield from _under_way(answer, look)
     upgrade, sync = answer.get("last_upgrade"), answer.get("last_sync")
     yield "upgrade", _last(upgrade, look)
@@ -148,6 +150,13 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "checkout", _person(checkout, look)
     for person in answer.get("people", []):
         yield "dotfiles", _person(person, look)
+
+
+def suspended(suspension: Json, look: Look) -> str:
+    """Until when, by whom and why this host is left alone."""
+    until = f"until {clock(suspension['until'])}" if suspension["until"] else "until somebody resumes"
+    reason = f": {flat(suspension['reason'])}" if suspension["reason"] else ""
+    return f"{until}, by {flat(suspension['by'])}, {ago(suspension['since'], look)}{reason}"
 
 
 def _under_way(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:

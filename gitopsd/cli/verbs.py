@@ -105,6 +105,29 @@ def show(args: Namespace, terminal: Terminal) -> int:
     return DONE
 
 
+def rollback(args: Namespace, terminal: Terminal) -> int:
+    """Go back to another generation."""
+    return _request(args, terminal, "Rollback", {"target": args.target})
+
+
+def suspend(args: Namespace, terminal: Terminal) -> int:
+    """Have this host left alone."""
+    given = {"duration": args.duration, "reason": args.reason}
+    told = call(args.socket, "io.gitopsd.Control.Suspend", given)["suspended"]
+    terminal.print(json.dumps(told) if args.json else render.suspended(cleaned(told), look(terminal)))
+    return DONE
+
+
+def resume(args: Namespace, terminal: Terminal) -> int:
+    """End a suspension."""
+    was = call(args.socket, "io.gitopsd.Control.Resume")["was_suspended"]
+    if args.json:
+        terminal.print(json.dumps({"was_suspended": was}))
+    else:
+        terminal.print("it goes on at the next timer; now: gitopsctl upgrade" if was else "it was not suspended")
+    return DONE
+
+
 def config_check(args: Namespace, terminal: Terminal) -> int:
     """Tell whether a configuration file is right, without the daemon."""
     from pathlib import Path  # noqa: PLC0415 - heavy, as what follows, and needed by this verb only
@@ -127,7 +150,13 @@ def config_check(args: Namespace, terminal: Terminal) -> int:
 
 def _request(args: Namespace, terminal: Terminal, method: str, parameters: Json) -> int:
     parameters["requested_by"] = args.requested_by
-    cycle = call(args.socket, f"io.gitopsd.Control.{method}", parameters)["cycle"]
+    try:
+        cycle = call(args.socket, f"io.gitopsd.Control.{method}", parameters)["cycle"]
+    except CallFailed as error:
+        if error.name != "Suspended" or not args.requested_by:
+            raise
+        terminal.print(f"{cleaned(error.parameters)['reason']}; nothing was begun")  # as a person wants it
+        return DONE
     if args.no_wait:
         terminal.print(json.dumps({"cycle": cycle}) if args.json else f"cycle {cycle} is asked for")
         if not args.json:

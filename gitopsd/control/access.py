@@ -43,6 +43,9 @@ TABLE: dict[str, Who] = {
     "io.gitopsd.Control.Adopt": Who.oneself,
     "io.gitopsd.Control.Upgrade": Who.admins,
     "io.gitopsd.Control.Retry": Who.admins,
+    "io.gitopsd.Control.Rollback": Who.admins,
+    "io.gitopsd.Control.Suspend": Who.admins,
+    "io.gitopsd.Control.Resume": Who.admins,
 }
 
 

@@ -14,11 +14,12 @@ import msgspec
 from asyncvarlink import LastResult, TypedVarlinkErrorReply, VarlinkErrorReply, VarlinkInterface, varlinkmethod
 from asyncvarlink.serviceerrors import InvalidParameter
 
+from gitopsd.config import duration as parse_duration
 from gitopsd.control import wire
 from gitopsd.control.access import Peer
 from gitopsd.control.feed import Feed
 from gitopsd.control.privacy import View
-from gitopsd.errors import Failed, GitopsdError, NotPermitted, PersonNeeded
+from gitopsd.errors import Failed, GitopsdError, NotPermitted, PersonNeeded, Suspended
 from gitopsd.ports import Supervisor
 from gitopsd.types import Adoption, CycleKind, Snapshot, Take, Update
 
@@ -28,6 +29,9 @@ _HISTORY_DEFAULT = 20
 _HISTORY_LIMIT = 500  # one reply of this many cycles stays well below a megabyte
 _CYCLE_LIMIT = 2**63 - 1  # what the store's integers hold
 _WATCH_PAUSE = 0.2  # seconds between two snapshots to one client: what changes in between is seen at its end
+_TARGET = re.compile(r"previous|golden|[1-9][0-9]{0,8}")
+_LONGEST_SUSPENSION = 10 * 365 * 86400.0  # seconds
+_LONGEST_REASON = 500  # characters
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .:@_-]{0,31}")
 
 
@@ -94,6 +98,17 @@ class Blocked(TypedVarlinkErrorReply, name="io.gitopsd.Control.Blocked"):
         advice: str
 
 
+class SuspendedReply(TypedVarlinkErrorReply, name="io.gitopsd.Control.Suspended"):
+    """A person has suspended this host; nothing was begun."""
+
+    class Parameters:
+        """Until when, by whom and why, what it means for the machine, and the next command to type."""
+
+        reason: str
+        meaning: str
+        advice: str
+
+
 class Refused(TypedVarlinkErrorReply, name="io.gitopsd.Control.Refused"):
     """The daemon understood the request and cannot take it."""
 
@@ -112,6 +127,8 @@ def as_reply(error: GitopsdError) -> VarlinkErrorReply:
             return Forbidden(reason=error.message, advice=error.advice)
         case PersonNeeded():
             return Blocked(reason=error.message, meaning=error.meaning, advice=error.advice)
+        case Suspended():
+            return SuspendedReply(reason=error.message, meaning=error.meaning, advice=error.advice)
         case _:
             return Refused(reason=error.message, meaning=error.meaning, advice=error.advice)
 
@@ -203,7 +220,7 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
     `requested_by` is a word for the record, such as `timer`; it is heeded only from those who may do everything.
     """
 
-    errors = (Forbidden, Blocked, Refused, ControlInternalError)
+    errors = (Forbidden, Blocked, SuspendedReply, Refused, ControlInternalError)
 
     def __init__(self, supervisor: Supervisor, caller: Caller) -> None:
         self._supervisor = supervisor
@@ -291,6 +308,37 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
     async def Retry(self, *, requested_by: str | None = None) -> int:
         """Forget rejected revisions and what blocks, and upgrade."""
         return await self._supervisor.retry(requested_by=self._word(requested_by))
+
+    @varlinkmethod(return_parameter="cycle")
+    async def Rollback(self, *, target: str = "previous", requested_by: str | None = None) -> int:
+        """Go back to another generation of the system, verified as an upgrade is, also while suspended or blocked.
+
+        `target` is `previous`, `golden` or the number of a generation. What is left is rejected: it is not deployed
+        again before somebody asks for a retry.
+        """
+        if not _TARGET.fullmatch(target):
+            raise InvalidParameter(parameter="target")
+        return await self._supervisor.roll_back(target, requested_by=self._word(requested_by))
+
+    @varlinkmethod(return_parameter="suspended")
+    async def Suspend(self, *, duration: str | None = None, reason: str | None = None) -> wire.Suspension:
+        """Have this host left alone: no upgrade begins and no timer's sync; what is under way goes on to its end.
+
+        `duration` is such as `2h` or `1h 30min`; without it, until somebody resumes. It survives restarts and reboots.
+        """
+        seconds = parse_duration(duration) if duration is not None else 0.0
+        if seconds is None or (duration is not None and not 0 < seconds <= _LONGEST_SUSPENSION):
+            raise InvalidParameter(parameter="duration")
+        words = reason or ""
+        if len(words) > _LONGEST_REASON or not words.isprintable():
+            raise InvalidParameter(parameter="reason")
+        by = str(self._caller.peer)
+        return wire.to_wire(await self._supervisor.suspend(seconds, reason=words, requested_by=by), wire.Suspension)
+
+    @varlinkmethod(return_parameter="was_suspended")
+    async def Resume(self) -> bool:
+        """End a suspension. Tells whether there was one."""
+        return await self._supervisor.resume()
 
     def _word(self, given: str | None) -> str:
         peer = self._caller.peer

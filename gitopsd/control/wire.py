@@ -196,6 +196,9 @@ class Facts:
     tried_before: str | None
     checkout: Person | None
     review: Review | None
+    chosen: str
+    generation: int
+    leaves: str | None
 
 
 @dataclass(kw_only=True)
@@ -329,6 +332,16 @@ class Boot:
 
 
 @dataclass(kw_only=True)
+class Suspension:
+    """See `types.Suspension`."""
+
+    since: float
+    until: float
+    reason: str
+    by: str
+
+
+@dataclass(kw_only=True)
 class Status:
     """See `types.Snapshot`."""
 
@@ -355,6 +368,7 @@ class Status:
     trial: Trial | None
     pending_plan: int
     checkout: Person | None
+    suspended: Suspension | None
 
 
 @dataclass(kw_only=True)

@@ -120,7 +120,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         successor=successor,
         remembered=lambda memory: _write_word(life.config, memory),
     )
-    life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config)
+    life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config, store=store)
     _write_word(config, memory)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
     try:
@@ -128,7 +128,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         if rehearsal:
             await systemd.failed()  # that it answers
             return
-        await life.live(unfinished)
+        await life.live(unfinished, memory.pending)
     finally:
         notify.stopping()
         await server.stop()
@@ -150,9 +150,18 @@ class _Life:
     """What goes on while the daemon runs: the loop, the watchdog, and signals."""
 
     def __init__(
-        self, *, paths: Paths, around: Surroundings, loop: Loop, board: Board, notify: Notify, config: Config
+        self,
+        *,
+        paths: Paths,
+        around: Surroundings,
+        loop: Loop,
+        board: Board,
+        notify: Notify,
+        config: Config,
+        store: SqliteStore,
     ) -> None:
         self.config = config
+        self._store = store
         self._paths = paths
         self._around = around
         self._loop = loop
@@ -160,7 +169,7 @@ class _Life:
         self._notify = notify
         self._log = structlog.get_logger()
 
-    async def live(self, unfinished: Cycle | None) -> None:
+    async def live(self, unfinished: Cycle | None, pending: Cycle | None) -> None:
         """Run the loop until a signal says stop."""
         stop = asyncio.Event()
         on_signal: dict[signal.Signals, Callable[[], None]] = {
@@ -171,7 +180,7 @@ class _Life:
         for number, action in on_signal.items():
             asyncio.get_running_loop().add_signal_handler(number, action)
         self._notify.ready()
-        working = asyncio.create_task(self._loop.run(unfinished))
+        working = asyncio.create_task(self._loop.run(unfinished, pending))
         watching = asyncio.create_task(self._notify.watchdog(self._loop.healthy))
         stopping = asyncio.create_task(stop.wait())
         tasks = {working, watching, stopping}
@@ -198,6 +207,7 @@ class _Life:
         else:
             self.config = config
             self._loop.use(steps)
+            self._store.keep(config.history.cycles)
             self._board.change(config_error="", left_out=problems, host=config.host)
             self._log.info("configuration reloaded")
         self._notify.ready()
@@ -219,6 +229,7 @@ def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | 
         blocked=memory.blocked,
         trial=memory.trial,
         checkout=memory.checkout,
+        suspended=memory.suspended,
         config_path=str(paths.config),
     )
 

@@ -16,19 +16,22 @@ from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.retry import retrying
-from gitopsd.errors import Failed, GitopsdError
+from gitopsd.errors import Failed, GitopsdError, Suspended
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
 from gitopsd.policy import (
     CANCELLABLE,
     admits,
     after_error,
     first_line,
+    heeds,
     is_drift,
+    is_suspended,
     merge_requests,
     rest,
     runs,
     sum_up,
     takes_the_machine_down,
+    target_of,
 )
 from gitopsd.ports import Activator, Choices, Clock, Golden, Store, Successor
 from gitopsd.steps import Step
@@ -46,9 +49,11 @@ from gitopsd.types import (
     Memory,
     Outcome,
     Rejection,
+    Revision,
     Snapshot,
     StepRecord,
     StepResult,
+    Suspension,
     Trial,
     Update,
 )
@@ -129,8 +134,13 @@ class Loop:
         trial = shown.trial if shown.trial is not None and runs(shown.trial, system) else None
         drift = is_drift(system, shown.deployed, trial)
         boot = msgspec.structs.replace(self._steps.golden.facts(), stage=shown.boot.stage)
+        suspended = shown.suspended if is_suspended(shown.suspended, self._clock.now()) else None
         return msgspec.structs.replace(
-            shown, system=msgspec.structs.replace(system, drift=drift), boot=boot, trial=trial
+            shown,
+            system=msgspec.structs.replace(system, drift=drift),
+            boot=boot,
+            trial=trial,
+            suspended=suspended,
         )
 
     async def changes(self) -> AsyncIterator[Snapshot]:
@@ -142,7 +152,9 @@ class Loop:
         self, kind: CycleKind, *, requested_by: str, users: Sequence[str] = (), accept_diverged: bool = False
     ) -> int:
         """See `ports.Supervisor`."""
-        admits(kind, tuple(users), self._next_steps.users, self._board.snapshot.blocked)
+        shown = self._board.snapshot
+        admits(kind, tuple(users), self._next_steps.users, shown.blocked)
+        heeds(shown.suspended, self._clock.now(), kind, requested_by)
         waiting = self._waiting(kind)
         number = waiting.id if waiting is not None else await self._store.next_cycle_id()
         now = self._clock.now()
@@ -161,12 +173,66 @@ class Loop:
         wanted = wanted if waiting is None else merge_requests(waiting, wanted)
         if kind is CycleKind.plan:
             self._question = wanted
+            self._await(wanted)
         else:
             self._pending = wanted
-        self._board.expect(wanted.id)
+            self._await(wanted)
+            await self._store.save_pending(wanted)
+        return wanted.id
+
+    def _await(self, cycle: Cycle) -> None:
+        self._board.expect(cycle.id)
         self._show_waiting()
         self._wanted.set()
-        return wanted.id
+
+    async def roll_back(self, target: str, *, requested_by: str) -> int:
+        """See `ports.Supervisor`. It begins at once or not at all: it is never merged with what others ask for."""
+        steps, shown = self._next_steps, self._board.snapshot
+        system = steps.activator.facts()
+        name, generation, toplevel = target_of(target, steps.activator.generations(), system, steps.golden.pinned())
+        revision = await self._store.revision_of(toplevel)
+        number, now = await self._store.next_cycle_id(), self._clock.now()
+        if shown.cycle is not None or self._pending is not None:
+            raise Failed(
+                "a cycle is under way",
+                meaning="nothing was begun",
+                advice="gitopsctl watch, then ask again when it has ended",
+            )
+        deployed = shown.deployed
+        leaves = deployed.revision if deployed is not None and deployed.toplevel != toplevel else None
+        built = Built(revision=revision or Revision(""), toplevel=toplevel)
+        self._pending = Cycle(
+            id=number,
+            kind=CycleKind.upgrade,
+            requested_by=requested_by,
+            boot_id=self._clock.boot_id(),
+            started=now,
+            state=State.idle,
+            state_since=now,
+            facts=Facts(chosen=name, generation=generation, built=built, leaves=leaves),
+        )
+        self._await(self._pending)
+        return number
+
+    async def suspend(self, seconds: float, *, reason: str, requested_by: str) -> Suspension:
+        """See `ports.Supervisor`."""
+        now = self._clock.now()
+        suspension = Suspension(since=now, until=now + seconds if seconds else 0.0, reason=reason, by=requested_by)
+        await self._store.suspend(suspension)
+        self._board.change(suspended=suspension)
+        self._log.warning("suspended", message=f"by {requested_by}" + (f": {reason}" if reason else ""))
+        self._rest()
+        return suspension
+
+    async def resume(self) -> bool:
+        """See `ports.Supervisor`."""
+        was = is_suspended(self._board.snapshot.suspended, self._clock.now())
+        await self._store.suspend(None)
+        self._board.change(suspended=None)
+        if was:
+            self._log.info("resumed")
+            self._rest()
+        return was
 
     def _waiting(self, kind: CycleKind) -> Cycle | None:
         return self._question if kind is CycleKind.plan else self._pending
@@ -217,13 +283,17 @@ class Loop:
         """Whether we rest, or the step under way is within its time; the watchdog is fed by this."""
         return self._deadline is None or self._clock.monotonic() < self._deadline
 
-    async def run(self, unfinished: Cycle | None) -> None:
+    async def run(self, unfinished: Cycle | None, pending: Cycle | None = None) -> None:
         """Run cycles for ever.
 
         Args:
             unfinished: the cycle that was under way when the daemon ended, from the store.
+            pending: the one that was asked for and had not begun, from the store.
 
         """
+        if pending is not None and self._pending is None:
+            self._pending = pending
+            self._await(pending)
         if unfinished is not None and RESUME[unfinished.state] is not Resume.rest:
             self._log.warning(
                 events.CYCLE_RESUMED,
@@ -249,7 +319,8 @@ class Loop:
                 self._question = None
             cycle = asked
             machine = Machine(self._board.snapshot.state)
-            cycle = self._moved(cycle, cycle.facts, machine.apply(Event.start))
+            begin = Event.back if cycle.facts.chosen else Event.start
+            cycle = self._moved(cycle, cycle.facts, machine.apply(begin))
             await self._store.save_cycle(cycle)
             await self._cycle(cycle, machine)
 
@@ -257,6 +328,8 @@ class Loop:
         """Record, step, apply, until the machine rests."""
         structlog.contextvars.bind_contextvars(cycle=cycle.id)
         try:
+            if (refusal := self._suspended(cycle)) and machine.state is State.fetch:
+                await self._drop(cycle, machine, refusal, Outcome.suspended)
             while machine.state not in RESTING:
                 self._show(cycle)
                 result, record = await self._step(cycle)
@@ -347,6 +420,8 @@ class Loop:
             revision=cycle.facts.candidate,
             toplevel=built.toplevel if built is not None else None,
         )
+        if result.outcome is Outcome.success and cycle.facts.leaves is not None:
+            rejection = self._left(cycle, cycle.facts.leaves)
         verified = (
             cycle.kind is CycleKind.upgrade
             and result.event is Event.settled
@@ -373,7 +448,16 @@ class Loop:
         self._remembered(memory)
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
 
+    def _left(self, cycle: Cycle, revision: Revision) -> Rejection:
+        """A revision that a person went back from is not deployed again by the next timer."""
+        reason = f"{cycle.requested_by} went back to {cycle.facts.chosen}"
+        return Rejection(
+            revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle.id, at=self._clock.now()
+        )
+
     def _verified(self, built: Built, now: float, *, trial: bool) -> tuple[Deployed | None, Trial | None]:
+        if not built.revision:  # a generation that no cycle of the history has made
+            return None, None
         if not trial:
             return Deployed(revision=built.revision, toplevel=built.toplevel, at=now), None
         boot = self._clock.boot_id()
@@ -412,8 +496,20 @@ class Loop:
             toplevel=summary.toplevel,
         )
 
+    def _suspended(self, cycle: Cycle) -> str:
+        """Why a cycle that was asked for before a person suspended this host does not begin; empty if it does."""
+        try:
+            heeds(self._board.snapshot.suspended, self._clock.now(), cycle.kind, cycle.requested_by)
+        except Suspended as error:
+            return error.message
+        return ""
+
     async def _cancel(self, cycle: Cycle, machine: Machine) -> None:
         message = f"the daemon was stopped in {machine.state.value}; nothing had changed"
+        await self._drop(cycle, machine, message, Outcome.cancelled)
+
+    async def _drop(self, cycle: Cycle, machine: Machine, message: str, outcome: Outcome) -> None:
+        """End a cycle that has changed nothing yet."""
         record = StepRecord(
             state=cycle.state,
             started=cycle.state_since,
@@ -422,7 +518,7 @@ class Loop:
             attempts=1,
             message=message,
         )
-        result = StepResult(event=Event.cancel, facts=cycle.facts, message=message, outcome=Outcome.cancelled)
+        result = StepResult(event=Event.cancel, facts=cycle.facts, message=message, outcome=outcome)
         await self._finish(self._moved(cycle, cycle.facts, machine.apply(Event.cancel)), result, record)
 
     # What is shown.
@@ -442,6 +538,7 @@ class Loop:
             blocked=memory.blocked,
             trial=memory.trial,
             checkout=memory.checkout,
+            suspended=memory.suspended,
         )
 
     def _show(self, cycle: Cycle) -> None:
@@ -475,6 +572,8 @@ class Loop:
     def _rest(self) -> None:
         snapshot = self._board.snapshot
         words = f"blocked: {snapshot.blocked}" if snapshot.blocked else snapshot.state.value
+        if is_suspended(snapshot.suspended, self._clock.now()):
+            words = f"suspended, {words}"
         self._notify.status(words)
 
 

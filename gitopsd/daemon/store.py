@@ -28,8 +28,12 @@ from gitopsd.types import (
     Memory,
     PersonFacts,
     Rejection,
+    Revision,
     StepRecord,
+    StorePath,
+    Suspension,
     Trial,
+    parse_revision,
 )
 
 T = TypeVar("T")
@@ -106,8 +110,41 @@ class SqliteStore:
 
     async def save_cycle(self, cycle: Cycle) -> None:
         """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (_encode(cycle),))
+            db.execute("DELETE FROM memory WHERE key = 'pending' AND json_extract(value, '$.id') = ?", (cycle.id,))
+
+        await self._write(work)
+
+    async def save_pending(self, cycle: Cycle) -> None:
+        """See `ports.Store`."""
         text = _encode(cycle)
-        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (text,)))
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO memory VALUES ('pending', ?)", (text,)))
+
+    async def suspend(self, suspension: Suspension | None) -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if suspension is None:
+                db.execute("DELETE FROM memory WHERE key = 'suspended'")
+            else:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('suspended', ?)", (_encode(suspension),))
+
+        await self._write(work)
+
+    async def revision_of(self, toplevel: StorePath) -> Revision | None:
+        """See `ports.Store`."""
+        question = (
+            "SELECT json_extract(summary, '$.revision') FROM cycles WHERE json_extract(summary, '$.toplevel') = ?"
+            " AND json_extract(summary, '$.revision') IS NOT NULL ORDER BY id DESC LIMIT 1"
+        )
+        row = await self._read(lambda db: db.execute(question, (toplevel,)).fetchone())
+        return None if row is None else parse_revision(row[0])
+
+    def keep(self, cycles: int) -> None:
+        """Keep another number of finished cycles, from the next end of a cycle on."""
+        self._keep = cycles
 
     async def unfinished_cycle(self) -> Cycle | None:
         """See `ports.Store`."""
@@ -309,6 +346,8 @@ def _memory(db: sqlite3.Connection) -> Memory:
         people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
         checkout=msgspec.json.decode(values["checkout"], type=PersonFacts) if "checkout" in values else None,
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
+        suspended=msgspec.json.decode(values["suspended"], type=Suspension) if "suspended" in values else None,
+        pending=msgspec.json.decode(values["pending"], type=Cycle) if "pending" in values else None,
         last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
     )

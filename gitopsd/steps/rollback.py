@@ -5,7 +5,7 @@ import msgspec
 from gitopsd.config import VerifyConfig
 from gitopsd.errors import Transient
 from gitopsd.machine import Event
-from gitopsd.policy import reads_switch, short
+from gitopsd.policy import called, reads_switch
 from gitopsd.ports import Activator, Builder, Reporter
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, cut_off, prove
@@ -38,8 +38,9 @@ async def rollback(
     if problem:
         message = f"{switching.reason}; the rollback to {switching.previous} failed too: {problem}"
         return StepResult(event=Event.block, facts=cycle.facts, message=message, outcome=Outcome.blocked)
-    await builder.release(built.revision)
-    message = f"{short(built.revision)} was rolled back: {switching.reason}"
+    if not cycle.facts.chosen:
+        await builder.release(built.revision)
+    message = f"{called(cycle.facts)} was rolled back: {switching.reason}"
     at_fault = False
     if switching.cut_off:
         at_fault = not await cut_off(through, reporter, wanted.reach_within)

@@ -6,7 +6,7 @@ The order is `test`, then verify, then the profile and `boot`: a crash or power 
 import msgspec
 
 from gitopsd.machine import Event
-from gitopsd.policy import reads_switch, short
+from gitopsd.policy import called, reads_switch, short
 from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
 from gitopsd.steps.needs import needed
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching, SystemFacts
@@ -34,7 +34,7 @@ async def switch(
             previous_generation=system.generation,
             failed_before=await units.failed(),
             active_before=tuple(unit.name for unit in await units.health(validate_units) if unit.active == "active"),
-            mode="test" if cycle.facts.trial else mode,
+            mode="test" if cycle.facts.trial else "switch" if cycle.facts.chosen else mode,
         )
         cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=switching))
         await reporter.checkpoint(cycle.facts)
@@ -77,7 +77,7 @@ def after_reboot(cycle: Cycle, built: Built, switching: Switching, system: Syste
     if system.current == built.toplevel:
         return StepResult(event=Event.done, facts=cycle.facts, message="the machine was booted into the new system")
     what = "the old system runs" if system.current == switching.previous else f"{system.current} runs"
-    message = f"the machine went down while {short(built.revision)} was activated; {what}"
+    message = f"the machine went down while {called(cycle.facts)} was activated; {what}"
     return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.interrupted)
 
 

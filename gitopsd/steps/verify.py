@@ -37,10 +37,13 @@ async def verify(
     if problem:  # whatever on_validation_failure says: without us nothing could repair this host
         reporter.line(f"=== Verification FAILED === {problem}")
         return undo(cycle, switching, problem)
+    if cycle.facts.chosen:  # what a system of before never had cannot come back with it
+        seen = await through.units.health(wanted.validate_units)
+        wanted = msgspec.structs.replace(wanted, validate_units=tuple(unit.name for unit in seen if unit.loaded))
     problem = await prove(through, reporter, wanted, switching.failed_before)
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem)
-    if wanted.reachability and not cycle.facts.config_offline:
+    if wanted.reachability and not cycle.facts.config_offline and not cycle.facts.chosen:
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, cut_off=True)
@@ -49,6 +52,9 @@ async def verify(
     problem = await _make_default(cycle, built, activator)
     if problem:
         return undo(cycle, switching, problem)
+    if cycle.facts.chosen:
+        message = f"{cycle.facts.chosen} runs, is verified, and is the boot default"
+        return StepResult(event=Event.settled, facts=cycle.facts, message=message, outcome=Outcome.success)
     await through.source.mark_deployed(built.revision)
     await _release_trial(cycle, built, builder)
     await builder.release(built.revision)
@@ -73,7 +79,10 @@ async def _release_trial(cycle: Cycle, built: Built, builder: Builder) -> None:
 
 async def _make_default(cycle: Cycle, built: Built, activator: Activator) -> str:
     """Profile first, then the boot loader, which reads it. Both are repeatable. Returns what went wrong."""
-    await activator.set_profile(built.toplevel)
+    if cycle.facts.generation:
+        await activator.restore_profile(cycle.facts.generation)
+    else:
+        await activator.set_profile(built.toplevel)
     try:
         status = await activator.activate(built.toplevel, "boot", tag(cycle, "boot"))
     except Transient as error:

@@ -46,6 +46,10 @@ class Activation:
             generation=self._nix.generation(),
         )
 
+    def generations(self) -> dict[int, StorePath]:
+        """See `ports.Activator`."""
+        return self._nix.generations()
+
     async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
         """See `ports.Activator`."""
         wanted = f"{_MARK}{action} {toplevel} ({tag})"

@@ -123,6 +123,12 @@ class Nix:
         found = re.fullmatch(r"system-(\d+)-link", name)
         return int(found[1]) if found else 0
 
+    def generations(self) -> dict[int, StorePath]:
+        """See `ports.Activator`."""
+        links = Path(_SYSTEM_PROFILE).parent.glob("system-*-link")
+        numbered = {int(found[1]): link for link in links if (found := re.fullmatch(r"system-(\d+)-link", link.name))}
+        return {number: path for number, link in sorted(numbered.items()) if (path := store_path_at(link)) is not None}
+
     def profile(self) -> StorePath | None:
         """What the profile points to."""
         return store_path_at(Path(_SYSTEM_PROFILE))

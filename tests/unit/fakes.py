@@ -226,7 +226,7 @@ class FakeActivator:
 
     def __init__(self) -> None:
         self.current: StorePath = OLD
-        self.generations: list[StorePath] = [OLD]
+        self.profiles: list[StorePath] = [OLD]
         self.generation = 1
         self.boot_default: StorePath = OLD
         self.statuses: dict[str, int | Exception] = {}
@@ -238,9 +238,12 @@ class FakeActivator:
         return SystemFacts(
             current=self.current,
             booted=OLD,
-            profile=self.generations[self.generation - 1],
+            profile=self.profiles[self.generation - 1],
             generation=self.generation,
         )
+
+    def generations(self) -> dict[int, StorePath]:
+        return dict(enumerate(self.profiles, start=1))
 
     async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
         if tag in self.done:
@@ -263,9 +266,9 @@ class FakeActivator:
 
     async def set_profile(self, toplevel: StorePath) -> int:
         self.order.append(f"profile {toplevel[-3:]}")
-        if self.generations[-1] != toplevel:
-            self.generations.append(toplevel)
-        self.generation = len(self.generations)
+        if self.profiles[-1] != toplevel:
+            self.profiles.append(toplevel)
+        self.generation = len(self.profiles)
         return self.generation
 
     async def restore_profile(self, generation: int) -> None:

@@ -19,7 +19,7 @@ from unit.test_control_fakes import KEN, RAIN, Daemon, blocked, detail, eventual
 from gitopsd.cli import __main__ as main
 from gitopsd.cli import follow
 from gitopsd.control.client import DaemonUnreachable
-from gitopsd.errors import Failed
+from gitopsd.errors import Failed, Suspended
 from gitopsd.machine import State
 from gitopsd.types import Outcome
 
@@ -187,6 +187,21 @@ async def test_blocked_is_5(daemon: Daemon) -> None:
     assert ran.code == 5
     assert "rollback failed \ufffd[31m" in ran.err
     assert "try: sudo gitopsctl retry" in ran.err
+
+
+async def test_a_suspension_is_told_to_people_and_is_no_failure_of_a_timer(daemon: Daemon) -> None:
+    ran = await run(daemon, "suspend", "--for", "2h", "--reason", "a talk")
+    assert ran.code == 0
+    assert ran.out.endswith(": a talk\n")
+    assert "suspended: until" in (await run(daemon, "status")).out
+    daemon.supervisor.refusal = Suspended("suspended until 12:00 by op", advice="sudo gitopsctl resume")
+    ran = await run(daemon, "upgrade")
+    assert ran.code == 1
+    assert "suspended until 12:00 by op" in ran.err
+    ran = await run(daemon, "upgrade", "--requested-by", "timer")
+    assert (ran.code, ran.out) == (0, "suspended until 12:00 by op; nothing was begun\n")
+    assert "it goes on" in (await run(daemon, "resume")).out
+    assert (await run(daemon, "resume")).out == "it was not suspended\n"
 
 
 async def test_a_refused_request_is_1_and_wrong_usage_2(daemon: Daemon) -> None:

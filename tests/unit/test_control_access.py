@@ -20,6 +20,8 @@ STATUS = [method for method in access.TABLE if method.startswith("io.gitopsd.Sta
 OWN = [method for method, who in access.TABLE.items() if who is Who.oneself]
 UPGRADE, RETRY = (f"io.gitopsd.Control.{verb}" for verb in ("Upgrade", "Retry"))
 
+STEERING = [f"io.gitopsd.Control.{verb}" for verb in ("Rollback", "Suspend", "Resume")]
+
 
 def may(method: str, peer: Peer, user: object = None) -> bool:
     try:
@@ -45,7 +47,7 @@ def test_everybody_may_look(method: str, peer: Peer) -> None:
     assert may(method, peer)
 
 
-@pytest.mark.parametrize("method", [UPGRADE, RETRY])
+@pytest.mark.parametrize("method", [UPGRADE, RETRY, *STEERING])
 def test_the_system_is_for_admins(method: str) -> None:
     assert may(method, ROOT)
     assert may(method, WHEEL)

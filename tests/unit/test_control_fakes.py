@@ -38,6 +38,7 @@ from gitopsd.types import (
     Snapshot,
     StepRecord,
     StorePath,
+    Suspension,
     SyncWord,
     SystemFacts,
     Take,
@@ -206,6 +207,7 @@ class FakeSupervisor:
         self.updates: dict[int, list[Update]] = {}
         self.requests: list[tuple[CycleKind, str, tuple[str, ...], bool]] = []
         self.retries: list[str] = []
+        self.targets: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
         self.open_streams = 0
         self.deciding = {user: FakeChoices(user) for user in ("rain", "ken")}
@@ -264,6 +266,22 @@ class FakeSupervisor:
             raise self.refusal
         self.retries.append(requested_by)
         return self._next()
+
+    async def roll_back(self, target: str, *, requested_by: str) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        self.targets.append((target, requested_by))
+        return self._next()
+
+    async def suspend(self, seconds: float, *, reason: str, requested_by: str) -> Suspension:
+        suspension = Suspension(since=NOW, until=NOW + seconds if seconds else 0.0, reason=reason, by=requested_by)
+        self.current = msgspec.structs.replace(self.current, suspended=suspension)
+        return suspension
+
+    async def resume(self) -> bool:
+        was = self.current.suspended is not None
+        self.current = msgspec.structs.replace(self.current, suspended=None)
+        return was
 
     async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
         found = sorted((each.summary for each in self.details.values()), key=lambda each: -each.id)

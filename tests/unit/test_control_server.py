@@ -13,6 +13,7 @@ import structlog
 from unit.test_control_fakes import (
     KEN,
     NOBODY,
+    NOW,
     RAIN,
     ROOT,
     WHEEL,
@@ -206,6 +207,25 @@ async def test_upgrade_and_retry_are_asked_for(daemon: Daemon) -> None:
     assert daemon.supervisor.requests == [(CycleKind.upgrade, "timer", (), True)]
     await ask(daemon, f"{CONTROL}.Retry")
     assert daemon.supervisor.retries == ["root"]
+
+
+async def test_a_rollback_names_its_target(daemon: Daemon) -> None:
+    for target in ("previous", "golden", "12"):
+        await ask(daemon, f"{CONTROL}.Rollback", {"target": target})
+    assert daemon.supervisor.targets == [("previous", "root"), ("golden", "root"), ("12", "root")]
+    for target in ("", "0", "newest", "1 2", "9" * 30):
+        assert (await refusal(daemon, f"{CONTROL}.Rollback", {"target": target})).name == "InvalidParameter"
+
+
+async def test_a_suspension_takes_a_time_and_a_reason(daemon: Daemon) -> None:
+    asked = {"duration": "1h 30min", "reason": "a talk"}
+    told = (await ask(daemon, f"{CONTROL}.Suspend", asked))["suspended"]
+    assert told == {"since": NOW, "until": NOW + 5400, "reason": "a talk", "by": "root"}
+    assert (await ask(daemon, f"{STATUS}.Get"))["status"]["suspended"] == told
+    for wrong in ({"duration": "soon"}, {"duration": "0s"}, {"duration": "900000d"}, {"reason": "a\x1b[31m"}):
+        assert (await refusal(daemon, f"{CONTROL}.Suspend", wrong)).name == "InvalidParameter"
+    assert await ask(daemon, f"{CONTROL}.Resume") == {"was_suspended": True}
+    assert await ask(daemon, f"{CONTROL}.Resume") == {"was_suspended": False}
 
 
 async def test_the_word_for_the_record_is_heeded_from_admins_only(daemon: Daemon) -> None:

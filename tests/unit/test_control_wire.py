@@ -41,6 +41,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Attempt: types.Attempt,
     wire.System: types.SystemFacts,
     wire.BootRollback: types.BootRollback,
+    wire.Suspension: types.Suspension,
     wire.Boot: types.BootFacts,
     wire.Status: types.Snapshot,
     wire.Update: types.Update,

@@ -151,6 +151,7 @@ class World:
                 deployed=memory.deployed,
                 rejected=memory.rejected,
                 blocked=memory.blocked,
+                suspended=memory.suspended,
                 trial=memory.trial,
             )
         )
@@ -162,22 +163,24 @@ class World:
             notify=Notify(),
             successor=self.successor,
         )
-        return Daemon(loop, store, board, unfinished)
+        return Daemon(loop, store, board, unfinished, memory.pending)
 
 
 class Daemon:
     """One life of the daemon."""
 
-    def __init__(self, loop: Loop, store: SqliteStore, board: Board, unfinished: Cycle | None) -> None:
+    def __init__(
+        self, loop: Loop, store: SqliteStore, board: Board, unfinished: Cycle | None, pending: Cycle | None
+    ) -> None:
         self.loop = loop
         self.store = store
         self.board = board
-        self.task = asyncio.create_task(self._run(unfinished))
+        self.task = asyncio.create_task(self._run(unfinished, pending))
         self.crashed = False
 
-    async def _run(self, unfinished: Cycle | None) -> None:
+    async def _run(self, unfinished: Cycle | None, pending: Cycle | None) -> None:
         try:
-            await self.loop.run(unfinished)
+            await self.loop.run(unfinished, pending)
         except Crash:
             self.crashed = True
 
