@@ -23,6 +23,8 @@ let
   inherit (lib) mkOption types;
   # A number of seconds, or text such as "30s", "5min", "1h 30min".
   duration = types.either types.numbers.nonnegative (types.strMatching "@duration@");
+  # A number of bytes, or text such as "500M", "1.5G".
+  size = types.either types.ints.unsigned (types.strMatching "[0-9]+([.][0-9]+)? *[KMGT]?");
   unitName = types.strMatching "@unit@";
 """
 
@@ -108,6 +110,7 @@ def _plain(kind: Any, where: str) -> str:
     for known, nix in (
         (config.Seconds, "duration"),
         (config.UnitName, "unitName"),
+        (config.Size, "size"),
         (str, "types.str"),
         (bool, "types.bool"),
         (int, "types.ints.unsigned"),
@@ -115,9 +118,6 @@ def _plain(kind: Any, where: str) -> str:
     ):
         if kind == known:
             return nix
-    base = typing.get_args(kind)
-    if base:  # an annotated type of a later day: what it is made of
-        return _plain(base[0], where)
     raise TypeError(f"{where}: no Nix type for {kind!r}")
 
 
@@ -140,7 +140,7 @@ def _value(value: object, kind: Any) -> str:
         case float() if kind == config.Seconds:
             return string(seconds(value))
         case int() | float():
-            return f"{value:g}"
+            return str(value)
         case str():
             return string(value)
         case tuple():

@@ -93,7 +93,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     """`[config]`: the repository that holds the NixOS configuration.
 
     Args:
-        repo_url: the remote, as git takes it.
+        repo_url: the remote, as git takes it; empty is the remote `origin` of the checkout.
         branch: what is deployed.
         testing: where the branch `testing-HOST` is on top of it, run that one on this host, until the next reboot.
         directory: of the flake in the repository; empty is its root.
@@ -109,7 +109,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
 
     """
 
-    repo_url: str
+    repo_url: str = ""
     branch: str = "main"
     testing: bool = True
     directory: str = ""
@@ -529,6 +529,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
     if not config.dotfiles and config.config is None:
         faults.append(Fault(path="(top level)", found="neither [[dotfiles]] nor [config]", expected="at least one"))
     if config.config is not None:
+        if not config.config.repo_url and not config.config.checkout:
+            faults.append(Fault(path="config.repo_url", found="nothing", expected="a string, or a `checkout`"))
         _check_key(config.config.ssh_key, "config.ssh_key", faults)
         if config.config.checkout and not Path(config.config.checkout).is_absolute():
             found = repr(config.config.checkout)

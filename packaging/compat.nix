@@ -229,7 +229,7 @@ in
         assertion =
           !upgrades
           || autoUpgrade.configPath != ""
-          || config.services.gitopsd.settings.config.repo_url or null != null;
+          || (config.services.gitopsd.settings.config.repo_url or "") != "";
         message = ''
           myModules has an upgrade, and nowhere to fetch the configuration from.
           Set myModules.services.system.autoUpgrade.configPath = "/home/…/nix-config"; or
@@ -268,11 +268,7 @@ in
           ];
           verify = mkMerge [
             (mkIf (auto.validationChecks != [ ]) {
-              validation_checks = map (command: [
-                "sh"
-                "-c"
-                command
-              ]) auto.validationChecks;
+              validation_checks = auto.validationChecks;
             })
             {
               on_validation_failure = mkDefault (

@@ -149,8 +149,8 @@ in
       {
         assertion =
           settings.config == null
-          || settings.config.repo_url != null && settings.config.repo_url != ""
-          || (settings.config.checkout or "") != "";
+          || settings.config.repo_url != ""
+          || settings.config.checkout != "";
         message = ''
           services.gitopsd.settings.config has no repo_url: there is nowhere to fetch the configuration from.
           Set services.gitopsd.settings.config.repo_url = "git@…";
@@ -161,7 +161,7 @@ in
         assertion =
           settings.config == null
           || !(settings.config.commit_local or false)
-          || (settings.config.checkout or "") != "";
+          || settings.config.checkout != "";
         message = ''
           services.gitopsd.settings.config.commit_local publishes the edits of a checkout, and there is none.
           Set services.gitopsd.settings.config.checkout = "/home/…/nix-config"; or leave commit_local out.

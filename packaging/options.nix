@@ -4,6 +4,8 @@ let
   inherit (lib) mkOption types;
   # A number of seconds, or text such as "30s", "5min", "1h 30min".
   duration = types.either types.numbers.nonnegative (types.strMatching "( *[0-9]+([.][0-9]+)? *(ms|s|sec|m|min|h|d) *)+");
+  # A number of bytes, or text such as "500M", "1.5G".
+  size = types.either types.ints.unsigned (types.strMatching "[0-9]+([.][0-9]+)? *[KMGT]?");
   unitName = types.strMatching "[a-zA-Z0-9_@:.\\-]+[.][a-z]+";
 in
 {
@@ -82,9 +84,9 @@ in
         freeformType = toml;
         options = {
           repo_url = mkOption {
-            type = types.nullOr types.str;
-            default = null;
-            description = "The remote, as git takes it.";
+            type = types.str;
+            default = "";
+            description = "The remote, as git takes it; empty is the remote `origin` of the checkout.";
           };
           branch = mkOption {
             type = types.str;
@@ -311,13 +313,13 @@ in
       freeformType = toml;
       options = {
         store = mkOption {
-          type = types.ints.unsigned;
-          default = 1.07374e+09;
+          type = size;
+          default = 1073741824;
           description = "In the file system of `/nix/store`, before a build.";
         };
         boot = mkOption {
-          type = types.ints.unsigned;
-          default = 1.67772e+07;
+          type = size;
+          default = 16777216;
           description = "In that of the boot loader's files, beside the kernel and initrd of the new system unless it has them.";
         };
         boot_path = mkOption {

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from gitopsd.checkout.follow import Following
+from gitopsd.checkout.origin import origin_of
 from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
@@ -97,6 +98,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         branch=system.branch,
         testing=testing,
         ssh_key=system.ssh_key,
+        origin=partial(origin_of, around.processes, system.checkout),
     )
     wanted = Wanted(
         host=config.host,

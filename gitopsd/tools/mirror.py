@@ -3,6 +3,7 @@
 Exact revisions are built from it: it has no work tree that could be dirty, belongs to the daemon, and no editor races it.
 """
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gitopsd.errors import Absent
@@ -25,12 +26,22 @@ class Mirror:
         branch: the trunk: what is deployed.
         testing: the branch that is tested on top of it; empty if none is.
         ssh_key: see `Git`.
+        origin: tells the remote's URL where `url` is empty.
 
     """
 
     def __init__(
-        self, processes: Processes, path: Path, *, url: str, branch: str, testing: str = "", ssh_key: str = ""
+        self,
+        processes: Processes,
+        path: Path,
+        *,
+        url: str,
+        branch: str,
+        testing: str = "",
+        ssh_key: str = "",
+        origin: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
+        self._origin = origin
         self._git = Git(processes, str(path), ssh_key=ssh_key)
         self._path = path
         self._url = url
@@ -44,26 +55,27 @@ class Mirror:
         if not self._path.exists():
             await self._git.init_bare()
             self._known = None
-        answer = await self._git.ls_remote_refs(self._url, *(f"{_HEADS}{branch}" for branch in self._branches))
+        url = await self._origin() if self._origin is not None and not self._url else self._url
+        answer = await self._git.ls_remote_refs(url, *(f"{_HEADS}{branch}" for branch in self._branches))
         remote = {branch: answer[f"{_HEADS}{branch}"] for branch in self._branches if f"{_HEADS}{branch}" in answer}
         if self._branch not in remote:
             raise Absent(
-                f"the configuration repository {self._url} has no branch {self._branch!r}",
+                f"the configuration repository {url} has no branch {self._branch!r}",
                 meaning="the system stays as it is",
                 advice="push the branch, or correct config.branch",
             )
         known = await self._heads()
         if remote != known:
-            await self._take_over(remote, known)
+            await self._take_over(url, remote, known)
             known = await self._heads()
         return known[self._branch]
 
-    async def _take_over(self, remote: dict[str, str], known: dict[str, Revision]) -> None:
+    async def _take_over(self, url: str, remote: dict[str, str], known: dict[str, Revision]) -> None:
         self._known = None
         new = [branch for branch, commit in remote.items() if commit != known.get(branch)]
         if new:
             # `+`: what the remote says is taken over; whether a rewound branch is deployed is decided in pull.
-            await self._git.fetch(self._url, *(f"+{_HEADS}{branch}:{_TRACKING}{branch}" for branch in new))
+            await self._git.fetch(url, *(f"+{_HEADS}{branch}:{_TRACKING}{branch}" for branch in new))
         for branch in known.keys() - remote.keys():
             await self._git.delete_ref(f"{_TRACKING}{branch}")
 

@@ -40,6 +40,7 @@ def set_up(lab: Lab, *names: str, kind: str = "myModules") -> Scene:
     scene.forge.push_tree("dotfiles", {"dot_bashrc": "# rain's bashrc\n", "dot_profile": "one\n"}, "first dotfiles")
     for host in scene.hosts.values():
         init_dotfiles(host)
+        host.sh("git clone -q git@forge:nix-config.git ~/nix-config", user=USER)
     return scene
 
 
@@ -168,6 +169,10 @@ def test_golden_path(lab: Lab) -> None:
     assert start(griefling, "auto-upgrade.service")[0] == 0
     assert "export EDITOR=nano" in griefling.read("/home/rain/.bashrc")
     assert griefling.active_state("hello.service") == "active"
+    assert (
+        scene.forge.git("nix-config", "rev-parse", "main").strip()
+        == malphas.sh("git -C ~/nix-config rev-parse HEAD", user=USER).stdout.strip()
+    )  # the checkout of the block's `configPath` follows
     assert (word(malphas), word(griefling)) == ("success", "success")
 
 

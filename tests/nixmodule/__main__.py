@@ -18,7 +18,6 @@ _LAB = """
   services.gitopsd = {
     sync.onCalendar = null;
     settings = {
-      config.repo_url = "git@forge:nix-config.git";
       verify = {
         soak = "2s";
         deadline = "20s";
@@ -40,6 +39,7 @@ CONFIGURATIONS = {
     enable = true;
     upgrade.onCalendar = "04:00";
     settings = {{
+      config.repo_url = "git@forge:nix-config.git";
       dotfiles = [
         {{
           user = "rain";
@@ -63,6 +63,7 @@ CONFIGURATIONS = {
   }};
   myModules.services.system.autoUpgrade = {{
     enable = true;
+    configPath = "/home/rain/nix-config";
     branch = "main";
     preUpdateValidation = true;
     preUpdateHooks = [ "chezmoi-pre-update.service" ];

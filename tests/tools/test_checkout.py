@@ -4,15 +4,18 @@ import os
 import pwd
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 from people import Remote, Watched, git
 
 from gitopsd.checkout.follow import Following
+from gitopsd.checkout.origin import origin_of
 from gitopsd.checkout.owner import owner_of
 from gitopsd.errors import Failed
-from gitopsd.tools.process import Account
+from gitopsd.tools.mirror import Mirror
+from gitopsd.tools.process import Account, Processes
 from gitopsd.types import PersonFacts, SyncWord
 
 
@@ -259,3 +262,20 @@ def test_one_of_roots_is_roots_only_if_nobody_else_can_write_there(checkout: Che
     git("clone", "--quiet", str(checkout.remote.path), str(inside))
     with pytest.raises(Failed, match="others can write to"):
         owner_of(inside)
+
+
+async def test_the_configuration_comes_from_where_the_checkout_does(checkout: Checkout) -> None:
+    assert await origin_of(checkout.processes, str(checkout.path)) == str(checkout.remote.path)
+    whence = partial(origin_of, checkout.processes, str(checkout.path))
+    mirror = Mirror(Processes(), checkout.place / "mirror.git", url="", branch="main", origin=whence)
+    assert await mirror.fetch() == checkout.head()
+
+
+async def test_a_checkout_without_an_origin_is_told_with_what_to_do(checkout: Checkout) -> None:
+    checkout.run("git", "remote", "remove", "origin")
+    with pytest.raises(Failed, match="has no remote `origin`") as told:
+        await origin_of(checkout.processes, str(checkout.path))
+    assert "config.repo_url" in told.value.advice
+    with pytest.raises(Failed, match="No such file") as told:
+        await origin_of(checkout.processes, str(checkout.path / "nowhere"))
+    assert told.value.meaning == "no configuration can be fetched"
