@@ -11,6 +11,7 @@ to do again. Three cases:
 
 A sync with nothing to do runs six commands: `git config` (is it our remote), `git ls-remote`, `git for-each-ref`
 (has it anything new), `jj log` (which takes the snapshot), `chezmoi status`, and `git for-each-ref` (is it settled).
+The first one of a process runs a few more.
 """
 
 import asyncio

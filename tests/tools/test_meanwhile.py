@@ -160,3 +160,43 @@ async def test_nothing_that_a_repository_names_runs_as_root(
     assert uids
     assert set(uids) == {"1000"}
     assert a.remote.show("main", "dot_config/app.conf") == "x = 2\n"
+
+
+async def test_a_working_copy_that_jj_put_back_does_not_conflict_with_what_was_published_from_it(
+    pair: tuple[Host, Host],
+) -> None:
+    a, b = pair
+    b.write(".bashrc", f"{b.read('.bashrc')}first\n")
+    facts = await b.sync(cut="apply")
+    before = b.run("jj", "op", "log", "--no-graph", "-n1", "-T", "id", where=b.source)
+    await b.dotfiles.apply(facts)
+    b.write(".bashrc", f"{b.read('.bashrc')}second\n")
+    await b.sync()
+    # As after two operations of one moment: jj merges them, and one of them knew the working copy as it was.
+    b.run("jj", "op", "restore", "--quiet", before, where=b.source)
+    b.write(".bashrc", f"{b.read('.bashrc')}third\n")
+    facts = await b.sync()
+    assert facts.word is SyncWord.success, facts
+    await once(a, b)
+    assert a.read(".bashrc").endswith("seven\nfirst\nsecond\nthird\n")
+    assert b.read(".bashrc") == a.read(".bashrc") == a.remote.show("main", "dot_bashrc")
+
+
+async def test_a_commit_by_hand_of_something_older_does_not_conflict_with_what_was_published_since(
+    pair: tuple[Host, Host],
+) -> None:
+    a, b = pair
+    first = b.run("git", "rev-parse", "origin/main", where=b.source).strip()
+    for line in ("first", "second"):
+        b.write(".bashrc", f"{b.read('.bashrc')}{line}\n")
+        await b.sync()
+    older = b.run("git", "show", "origin/main~1:dot_bashrc", where=b.source)
+    b.run("jj", "new", "--quiet", first, where=b.source)
+    (b.source / "dot_bashrc").write_text(older)
+    b.run("git", "add", "-A", where=b.source)
+    b.run("git", "commit", "--quiet", "-m", "what was in the files at that moment", where=b.source)
+    facts = await b.sync()
+    assert facts.word is SyncWord.success, facts
+    await once(a, b)
+    assert a.read(".bashrc").endswith("seven\nfirst\nsecond\n")
+    assert b.read(".bashrc") == a.read(".bashrc") == a.remote.show("main", "dot_bashrc")
