@@ -83,11 +83,11 @@ python3Packages.buildPythonApplication {
         >"$out/lib/systemd/system/''${unit##*/}"
     done
     cp packaging/gitopsd.catalog $out/lib/systemd/catalog/
-    installManPage packaging/man/*
-    installShellCompletion --bash --name gitopsctl packaging/completions/gitopsctl.bash
-    installShellCompletion --zsh --name _gitopsctl packaging/completions/_gitopsctl
-    installShellCompletion --fish --name gitopsctl.fish packaging/completions/gitopsctl.fish
-    install -Dm444 -t $out/share/gitopsd packaging/alerts.yaml packaging/dashboard.json
+    PYTHONPATH=.:$PYTHONPATH python -m docs.shell made
+    installManPage made/man/*
+    installShellCompletion --bash --name gitopsctl made/completions/gitopsctl.bash
+    installShellCompletion --zsh --name _gitopsctl made/completions/_gitopsctl
+    installShellCompletion --fish --name gitopsctl.fish made/completions/gitopsctl.fish
   '';
 
   pythonImportsCheck = [ "gitopsd" ];
