@@ -21,6 +21,7 @@ from gitopsd.cli import __main__ as cli
 from gitopsd.cli import render
 from gitopsd.control.access import TABLE as ACCESS
 from gitopsd.control.interfaces import ControlInterface, StatusInterface
+from gitopsd.daemon.metrics import Metrics
 from gitopsd.errors import Cause
 from gitopsd.events import MESSAGE_IDS
 
@@ -457,6 +458,48 @@ def catalog() -> dict[str, tuple[str, str]]:
     return entries
 
 
+# -- metrics -------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """The figures, from a registry with a snapshot that has everything."""
+    meter = Metrics()
+    path = types.StorePath("/nix/store/" + "0" * 32 + "-nixos-system")
+    revision = types.Revision("0" * 40)
+    meter.show(
+        lambda: types.Snapshot(
+            version="",
+            host="",
+            state=machine.State.idle,
+            since=0,
+            people=(types.PersonFacts(user="x"),),
+            deployed=types.Deployed(revision=revision, toplevel=path, at=0),
+            boot=types.BootFacts(golden=path),
+        )
+    )
+    rows = []
+    for family in meter.families():
+        labels = sorted({label for sample in family.samples for label in sample.labels} - {"le"})
+        name = {"counter": f"{family.name}_total", "info": f"{family.name}_info"}.get(family.type, family.name)
+        rows.append(
+            f"| `{name}` | {family.type} | {', '.join(f'`{label}`' for label in labels)} | {family.documentation} |"
+        )
+    parts = [
+        "# Metrics",
+        NOTE,
+        "`gitopsctl metrics` prints them. They are written to `metrics.textfile` when something changes, and served at",
+        "`metrics.listen` if that is set ([configuration](configuration.md)); how to have them collected is told",
+        "[here](../how-to/monitor.md). No label has a path of a home or a text that a person wrote.",
+        "",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+        *sorted(rows),
+        "",
+        "Counters and histograms begin anew when the daemon starts; `increase()` knows that.",
+    ]
+    return "\n".join(parts) + "\n"
+
+
 # -- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -471,6 +514,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/socket.md": socket,
     "docs/reference/cli.md": command_line,
     "docs/reference/journal.md": journal,
+    "docs/reference/metrics.md": metrics,
     "packaging/options.nix": nixoptions.module,
 }
 

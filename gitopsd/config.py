@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 
 from gitopsd.errors import ConfigError
+from gitopsd.events import ALARMS, MESSAGE_IDS
 
 DEFAULT_PATH = Path("/etc/gitopsd/config.toml")
 
@@ -22,6 +23,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|sec|min|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)")
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+_UNIT = r"[\w@:.\\-]+\.[a-z]+"
 
 Seconds = Annotated[float, "duration"]
 UnitName = Annotated[str, "unit"]
@@ -290,6 +293,46 @@ class HistoryConfig(Section, frozen=True, kw_only=True):
     cycles: int = 5000
 
 
+class MetricsConfig(Section, frozen=True, kw_only=True):
+    """`[metrics]`: figures for Prometheus.
+
+    Args:
+        textfile: where they are written for node_exporter's textfile collector, which must be told the directory; empty
+            writes none.
+        listen: `address:port` of the loopback interface where they are served over HTTP; empty serves none.
+
+    """
+
+    textfile: str = "/run/gitopsd/metrics/gitopsd.prom"
+    listen: str = ""
+
+
+class NotifyConfig(Section, frozen=True, kw_only=True):
+    """`[notify]`: who is told of events. A receiver that is slow or away holds nothing up, and is told again later.
+
+    Args:
+        command: a program with its arguments; the event is JSON on its standard input. It runs as root, in `/`, with a
+            small environment; another status than 0 is a failure.
+        webhook: a URL that the event is posted to as JSON, or the absolute path of a file that holds one: a URL may be a
+            secret. A status of 300 or more is a failure.
+        unit: a unit to start. Of a template such as `gitopsd-notify@.service`, the instance is the event with hyphens,
+            such as `rolled-back`.
+        events: which events, by their names in the journal.
+        timeout: how long a receiver may take.
+        give_up: for how long a receiver that fails is tried again.
+        offline_after: how long no remote may answer before that is an event.
+
+    """
+
+    command: tuple[str, ...] = ()
+    webhook: str = ""
+    unit: str = ""
+    events: tuple[str, ...] = ALARMS
+    timeout: Seconds = 30.0
+    give_up: Seconds = 86400.0
+    offline_after: Seconds = 86400.0
+
+
 class Config(Section, frozen=True, kw_only=True):
     """The whole file.
 
@@ -310,13 +353,13 @@ class Config(Section, frozen=True, kw_only=True):
     control: ControlConfig = ControlConfig()
     history: HistoryConfig = HistoryConfig()
     files: FilesConfig = FilesConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    notify: NotifyConfig = NotifyConfig()
 
 
 # Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
 # promise that is not kept.
 PLANNED: dict[str, str] = {
-    "notify": "notifications",
-    "metrics": "metrics",
     "reboot": "reboot policy",
     "config.commit_local": "publishing edits of a checkout",
     "config.update_inputs": "refreshing flake inputs",
@@ -441,7 +484,7 @@ def _value(kind: Any, raw: Any, path: str, faults: list[Fault]) -> Any:
         if raw in args:
             return raw
     elif kind == UnitName:
-        if isinstance(raw, str) and re.fullmatch(r"[\w@:.\\-]+\.[a-z]+", raw):
+        if isinstance(raw, str) and re.fullmatch(_UNIT, raw):
             return raw
     elif kind is int:
         if isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0:
@@ -550,6 +593,8 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             faults.append(Fault(path=f"{path}.http", found=repr(probe.http), expected="a URL of http or https"))
     if config.boot.max_attempts == 0:
         faults.append(Fault(path="boot.max_attempts", found="0", expected="1 or more"))
+    _check_metrics(config.metrics, faults)
+    _check_notify(config.notify, faults)
     faults.extend(
         Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
         for field in msgspec.structs.fields(RetryConfig)
@@ -573,6 +618,38 @@ def _check_recipe(wanted: SystemConfig, faults: list[Fault]) -> None:
         for name, path in (("directory", wanted.directory), ("file", wanted.file))
         if Path(path).is_absolute() or ".." in Path(path).parts
     )
+
+
+def _check_metrics(metrics: MetricsConfig, faults: list[Fault]) -> None:
+    if metrics.textfile and (not Path(metrics.textfile).is_absolute() or not metrics.textfile.endswith(".prom")):
+        expected = "an absolute path that ends in .prom, as node_exporter wants it"
+        faults.append(Fault(path="metrics.textfile", found=repr(metrics.textfile), expected=expected))
+    if metrics.listen and loopback(metrics.listen) is None:
+        expected = '"127.0.0.1:PORT" or "[::1]:PORT": who may read it from afar is for a proxy to decide'
+        faults.append(Fault(path="metrics.listen", found=repr(metrics.listen), expected=expected))
+
+
+def loopback(listen: str) -> tuple[str, int] | None:
+    """Address and port of the loopback interface; None if it is something else."""
+    found = re.fullmatch(r"(127(?:\.\d{1,3}){3}|\[::1\]|localhost):(\d{1,5})", listen)
+    if found is None or not 0 < int(found[2]) < 2**16:
+        return None
+    return found[1].strip("[]").replace("localhost", "127.0.0.1"), int(found[2])
+
+
+def _check_notify(notify: NotifyConfig, faults: list[Fault]) -> None:
+    for i, event in enumerate(notify.events):
+        if event not in MESSAGE_IDS:
+            near = difflib.get_close_matches(event, MESSAGE_IDS, n=1)
+            expected = f'"{near[0]}"' if near else "one of " + ", ".join(f'"{name}"' for name in MESSAGE_IDS)
+            faults.append(Fault(path=f"notify.events[{i}]", found=repr(event), expected=expected))
+    webhook = notify.webhook
+    if webhook and not re.fullmatch(r"https?://\S+", webhook) and not Path(webhook).is_absolute():
+        # What was found is not repeated: it may be a secret.
+        expected = "a URL of http or https, or the absolute path of a file that holds one"
+        faults.append(Fault(path="notify.webhook", found="something else", expected=expected))
+    if notify.unit and not re.fullmatch(_UNIT, notify.unit):
+        faults.append(Fault(path="notify.unit", found=repr(notify.unit), expected=_expected(UnitName)))
 
 
 def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:

@@ -41,3 +41,6 @@ MESSAGE_IDS: dict[str, str] = {
     BOOT_ROLLBACK: "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a10",
     UNDELIVERED: "0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a11",
 }
+
+# What somebody should look at; the default of `[notify] events`.
+ALARMS = (ROLLED_BACK, BLOCKED, BUILD_FAILED, CYCLE_FAILED, OFFLINE, BOOT_BAD, BOOT_ROLLBACK, STATE_DAMAGED)

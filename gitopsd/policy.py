@@ -393,6 +393,15 @@ def sum_up(outcome: Outcome, message: str, people: Sequence[PersonFacts], kind: 
     return outcome, "; ".join([message, *bad])
 
 
+def made_contact(cycle: Cycle) -> bool:
+    """Whether a remote has answered in this cycle, which has ended."""
+    facts = cycle.facts
+    asked_config = cycle.kind is CycleKind.upgrade and facts.head is not None
+    return (asked_config and not facts.config_offline and not facts.config_error) or any(
+        person.trunk and not person.offline for person in facts.people
+    )
+
+
 def takes_the_machine_down(history: Iterable[CycleSummary], revision: Revision) -> bool:
     """Whether an earlier cycle was interrupted while it activated this revision too. Once may be a power cut."""
     return any(cycle.outcome is Outcome.interrupted and cycle.revision == revision for cycle in history)

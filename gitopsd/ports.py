@@ -6,11 +6,12 @@ raises; `Transient` may come from every method that talks to the world.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from gitopsd.config import ProbeConfig
 from gitopsd.types import (
     Adopted,
+    Announcement,
     Beginning,
     BootFacts,
     Candidate,
@@ -385,8 +386,14 @@ class Store(Protocol):
     async def advance(self, cycle: Cycle, step: StepRecord, rejection: Rejection | None) -> None:
         """Record a finished step, what it rejects, and the cycle in its next state, in one transaction."""
 
-    async def finish_cycle(self, end: CycleEnd) -> None:
-        """Move the cycle under way to the history with all that its end means, in one transaction."""
+    async def finish_cycle(self, end: CycleEnd, channels: Sequence[str] = ()) -> None:
+        """Move the cycle under way to the history with all that its end means, in one transaction.
+
+        Args:
+            end: the cycle's end.
+            channels: who is to be told its announcements.
+
+        """
 
     async def unfinished_cycle(self) -> Cycle | None:
         """The cycle that was under way when the daemon ended."""
@@ -411,6 +418,49 @@ class Store(Protocol):
 
     async def memory(self) -> Memory:
         """What is remembered beside the cycles."""
+
+    async def announce(self, announcement: Announcement, channels: Sequence[str], occasion: str = "") -> None:
+        """Put an announcement into the outbox, once for each channel, unless this occasion of the event was told.
+
+        Args:
+            announcement: what to tell.
+            channels: who is to be told.
+            occasion: tells one occurrence from the next; empty is always another one.
+
+        """
+
+    async def outbox(self, channel: str) -> tuple[int, Announcement] | None:
+        """The oldest announcement that a channel has not taken yet, with its number."""
+
+    async def delivered(self, number: int) -> None:
+        """Take an announcement out of the outbox."""
+
+
+class Meter(Protocol):
+    """What counts and measures."""
+
+    def stepped(self, step: StepRecord) -> None:
+        """A step has ended and is recorded."""
+
+    def finished(self, summary: CycleSummary) -> None:
+        """A cycle has ended and is recorded."""
+
+
+class Herald(Protocol):
+    """What brings announcements to the receivers of `[notify]`. Nothing here waits for them."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The receivers' names."""
+
+    def wants(self, event: str) -> bool:
+        """Whether anybody is to be told of it."""
+
+    def tell(self, event: str, message: str, *, occasion: str = "", **more: Any) -> None:
+        """Announce an event that is no cycle's end; see `Store.announce` for `occasion`."""
+
+    def wake(self) -> None:
+        """Something was put into the outbox."""
 
 
 class Successor(Protocol):

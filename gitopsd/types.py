@@ -623,6 +623,54 @@ class Trial(Value, frozen=True, kw_only=True):
     boot_id: str
 
 
+class LastGood(Value, frozen=True, kw_only=True):
+    """When something last went well, in seconds since the epoch; 0 is never.
+
+    Args:
+        sync: a cycle of either kind ended well, and was not offline.
+        upgrade: one of kind upgrade did.
+        contact: a remote answered.
+
+    """
+
+    sync: float = 0.0
+    upgrade: float = 0.0
+    contact: float = 0.0
+
+
+class Announcement(Value, frozen=True, kw_only=True):
+    """An event, as the receivers of `[notify]` get it.
+
+    Args:
+        id: names this announcement: one that is sent again after a crash has the same.
+        event: one of `gitopsd.events`.
+        message_id: the event's id in the journal.
+        host: the name of this host.
+        at: seconds since the epoch.
+        message: one sentence for humans.
+        detail: the whole of it, where `message` is its first line only.
+        cycle: the cycle it happened in; 0 if in none.
+        outcome: how that cycle ended; empty if it did not end by this.
+        revision: the configuration's revision it is about.
+        toplevel: the system it is about.
+        user: whose dotfiles it is about; empty if nobody's.
+
+    """
+
+    id: str
+    event: str
+    message_id: str
+    host: str
+    at: float
+    message: str = ""
+    detail: str = ""
+    cycle: int = 0
+    outcome: str = ""
+    revision: Revision | None = None
+    toplevel: StorePath | None = None
+    user: str = ""
+
+
 class CycleEnd(Value, frozen=True, kw_only=True):
     """Everything that the end of a cycle means for the memory; written in one transaction.
 
@@ -635,6 +683,8 @@ class CycleEnd(Value, frozen=True, kw_only=True):
         deployed: the deployment it verified, if it did.
         blocked: why a person is needed; empty leaves the memory as it is.
         trial: the revision of a testing branch that it verified, if it did; `deployed` ends the one before.
+        contact: a remote answered.
+        announcements: what the receivers are to be told, each of them at least once.
 
     """
 
@@ -646,6 +696,8 @@ class CycleEnd(Value, frozen=True, kw_only=True):
     deployed: Deployed | None = None
     blocked: str = ""
     trial: Trial | None = None
+    contact: bool = False
+    announcements: tuple[Announcement, ...] = ()
 
 
 class Suspension(Value, frozen=True, kw_only=True):
@@ -681,6 +733,7 @@ class Memory(Value, frozen=True, kw_only=True):
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone.
         pending: the cycle that was asked for and has not begun.
+        last_good: when things last went well.
 
     """
 
@@ -696,6 +749,7 @@ class Memory(Value, frozen=True, kw_only=True):
     checkout: PersonFacts | None = None
     suspended: Suspension | None = None
     pending: Cycle | None = None
+    last_good: LastGood = LastGood()
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -815,6 +869,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         trial: the revision of a testing branch that runs, and is not what the next boot runs.
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone, while that lasts.
+        last_good: when things last went well.
 
     """
 
@@ -842,6 +897,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     pending_plan: int = 0
     checkout: PersonFacts | None = None
     suspended: Suspension | None = None
+    last_good: LastGood = LastGood()
 
 
 class Update(Value, frozen=True, kw_only=True):

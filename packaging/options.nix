@@ -532,4 +532,67 @@ in
     default = { };
     description = "What is written for scripts.";
   };
+  metrics = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        textfile = mkOption {
+          type = types.str;
+          default = "/run/gitopsd/metrics/gitopsd.prom";
+          description = "Where they are written for node_exporter's textfile collector, which must be told the directory; empty writes none.";
+        };
+        listen = mkOption {
+          type = types.str;
+          default = "";
+          description = "`address:port` of the loopback interface where they are served over HTTP; empty serves none.";
+        };
+      };
+    };
+    default = { };
+    description = "Figures for Prometheus.";
+  };
+  notify = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        command = mkOption {
+          type = types.listOf types.str;
+          default = [ ];
+          description = "A program with its arguments; the event is JSON on its standard input. It runs as root, in `/`, with a small environment; another status than 0 is a failure.";
+        };
+        webhook = mkOption {
+          type = types.str;
+          default = "";
+          description = "A URL that the event is posted to as JSON, or the absolute path of a file that holds one: a URL may be a secret. A status of 300 or more is a failure.";
+        };
+        unit = mkOption {
+          type = types.str;
+          default = "";
+          description = "A unit to start. Of a template such as `gitopsd-notify@.service`, the instance is the event with hyphens, such as `rolled-back`.";
+        };
+        events = mkOption {
+          type = types.listOf types.str;
+          default = [ "rolled back" "blocked" "build failed" "cycle failed" "offline for long" "boot bad" "boot rollback" "state file damaged" ];
+          description = "Which events, by their names in the journal.";
+        };
+        timeout = mkOption {
+          type = duration;
+          default = "30s";
+          description = "How long a receiver may take.";
+        };
+        give_up = mkOption {
+          type = duration;
+          default = "24h";
+          description = "For how long a receiver that fails is tried again.";
+        };
+        offline_after = mkOption {
+          type = duration;
+          default = "24h";
+          description = "How long no remote may answer before that is an event.";
+        };
+      };
+    };
+    default = { };
+    description = "Who is told of events. A receiver that is slow or away holds nothing up, and is told again later.";
+  };
 }

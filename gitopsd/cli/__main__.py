@@ -180,6 +180,7 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     history.add_argument("-n", "--number", type=_positive, default=20, metavar="N", help="how many (20)")
     show = add("show", verbs.show, "show one finished cycle")
     show.add_argument("cycle", type=_positive, metavar="CYCLE", help="its number, as in history")
+    add("metrics", verbs.metrics, "print the figures, as Prometheus reads them")
     _add_dotfiles(subparsers.add_parser("dotfiles", help="decide about your dotfiles", allow_abbrev=False), common)
     config = subparsers.add_parser("config", help="about the configuration file", allow_abbrev=False)
     check = config.add_subparsers(metavar="VERB", required=True, prog=config.prog).add_parser(

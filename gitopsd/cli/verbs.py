@@ -128,6 +128,23 @@ def resume(args: Namespace, terminal: Terminal) -> int:
     return DONE
 
 
+def metrics(args: Namespace, terminal: Terminal) -> int:
+    """Print the figures."""
+    text = call(args.socket, "io.gitopsd.Status.Metrics")["text"]
+    if not args.json:
+        print_long(terminal, cleaned(text).splitlines())
+        return DONE
+    from prometheus_client.parser import text_string_to_metric_families  # noqa: PLC0415 - heavy
+
+    samples = [
+        {"name": sample.name, "labels": sample.labels, "value": sample.value}
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+    terminal.print(json.dumps(samples))
+    return DONE
+
+
 def config_check(args: Namespace, terminal: Terminal) -> int:
     """Tell whether a configuration file is right, without the daemon."""
     from pathlib import Path  # noqa: PLC0415 - heavy, as what follows, and needed by this verb only

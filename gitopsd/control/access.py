@@ -35,6 +35,7 @@ TABLE: dict[str, Who] = {
     "io.gitopsd.Status.History": Who.anyone,
     "io.gitopsd.Status.Show": Who.anyone,
     "io.gitopsd.Status.Follow": Who.anyone,
+    "io.gitopsd.Status.Metrics": Who.anyone,
     "io.gitopsd.Status.Conflicts": Who.oneself,
     # Changes something.
     "io.gitopsd.Control.Sync": Who.oneself,

@@ -141,9 +141,10 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
 
     errors = (NoSuchCycle, StatusInternalError)
 
-    def __init__(self, supervisor: Supervisor, caller: Caller) -> None:
+    def __init__(self, supervisor: Supervisor, caller: Caller, metrics: Callable[[], str]) -> None:
         self._supervisor = supervisor
         self._caller = caller
+        self._metrics = metrics
 
     def _view(self) -> View:
         return View(self._caller.peer, self._supervisor.snapshot())
@@ -206,6 +207,11 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
         """
         choices = self._supervisor.choices(_whose(self._caller.peer, user))
         return wire.to_wire(await choices.conflicts(), wire.Conflicts)
+
+    @varlinkmethod(return_parameter="text")
+    async def Metrics(self) -> str:
+        """Tell the figures, in Prometheus' text format."""
+        return self._metrics()
 
     def _under_way(self, cycle: int) -> bool:
         snapshot = self._supervisor.snapshot()

@@ -35,6 +35,7 @@ class ControlServer:
         limits: what clients get.
         peer_of: tells who is at the other end of a socket.
         identify: looks up a user's name and whether they are an admin; runs in a thread.
+        metrics: gives the figures as text.
 
     """
 
@@ -47,7 +48,9 @@ class ControlServer:
         limits: Limits | None = None,
         peer_of: Callable[[socket.socket], Credentials] = access.peer_of,
         identify: Callable[[Credentials, str], Peer] = access.identify,
+        metrics: Callable[[], str] = str,
     ) -> None:
+        self._metrics = metrics
         self._supervisor = supervisor
         self._config = config
         self._listener = listener
@@ -108,7 +111,7 @@ class ControlServer:
             complain=lambda why: self._complain(credentials, why),
             on_close=self._forget,
         )
-        registry.register_interface(StatusInterface(self._supervisor, connection))
+        registry.register_interface(StatusInterface(self._supervisor, connection, self._metrics))
         registry.register_interface(ControlInterface(self._supervisor, connection))
         registry.register_interface(VarlinkServiceInterface("gitopsd", "gitopsd", gitopsd.__version__, "", registry))
         # Without a predictor of message boundaries the transport reads once per turn of the loop; with one it goes on

@@ -342,6 +342,15 @@ class Suspension:
 
 
 @dataclass(kw_only=True)
+class LastGood:
+    """See `types.LastGood`."""
+
+    sync: float
+    upgrade: float
+    contact: float
+
+
+@dataclass(kw_only=True)
 class Status:
     """See `types.Snapshot`."""
 
@@ -369,6 +378,7 @@ class Status:
     pending_plan: int
     checkout: Person | None
     suspended: Suspension | None
+    last_good: LastGood
 
 
 @dataclass(kw_only=True)

@@ -15,10 +15,13 @@ import structlog
 from gitopsd import __version__, events
 from gitopsd.config import Config, load
 from gitopsd.control.server import ControlServer
-from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble
+from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble, receivers
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.clock import SystemClock
+from gitopsd.daemon.exposition import Exposition
+from gitopsd.daemon.herald import OutboxHerald
 from gitopsd.daemon.loop import Loop
+from gitopsd.daemon.metrics import Metrics
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.store import SqliteStore, copy_state
 from gitopsd.daemon.word import write_word
@@ -111,6 +114,10 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     memory = await store.memory()
     board = Board(_snapshot(config, paths, memory, unfinished, clock.now()))
     board.change(left_out=problems)
+    meter, herald = Metrics(), OutboxHerald(store, clock, config.host)
+    herald.use(config.notify, receivers(config, around), config.host)
+    if damaged:
+        herald.tell(events.STATE_DAMAGED, f"it is kept as {damaged}")
     loop = Loop(
         steps=steps,
         store=store,
@@ -119,10 +126,24 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         notify=notify,
         successor=successor,
         remembered=lambda memory: _write_word(life.config, memory),
+        meter=meter,
+        herald=herald,
     )
-    life = _Life(paths=paths, around=around, loop=loop, board=board, notify=notify, config=config, store=store)
+    meter.show(loop.snapshot)
+    exposition = Exposition(meter, board.changes)
+    life = _Life(
+        paths=paths,
+        around=around,
+        loop=loop,
+        board=board,
+        notify=notify,
+        config=config,
+        herald=herald,
+        exposition=exposition,
+        store=store,
+    )
     _write_word(config, memory)
-    server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket))
+    server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket), metrics=meter.text)
     try:
         await server.start()
         if rehearsal:
@@ -159,7 +180,11 @@ class _Life:
         notify: Notify,
         config: Config,
         store: SqliteStore,
+        herald: OutboxHerald,
+        exposition: Exposition,
     ) -> None:
+        self._herald = herald
+        self._exposition = exposition
         self.config = config
         self._store = store
         self._paths = paths
@@ -183,7 +208,10 @@ class _Life:
         working = asyncio.create_task(self._loop.run(unfinished, pending))
         watching = asyncio.create_task(self._notify.watchdog(self._loop.healthy))
         stopping = asyncio.create_task(stop.wait())
-        tasks = {working, watching, stopping}
+        telling = asyncio.create_task(self._herald.run())
+        self._exposition.use(self.config.metrics)
+        exposing = asyncio.create_task(self._exposition.run())
+        tasks = {working, watching, stopping, telling, exposing}
         try:
             # Whichever ends first: stop, or the loop by an error, which then ends the daemon loudly.
             while not stopping.done() and not working.done():
@@ -203,11 +231,14 @@ class _Life:
             steps, problems = assemble(config, self._around)
         except ConfigError as error:
             self._log.error(events.CONFIG_REFUSED, message=error.explained())  # a person's fault
+            self._herald.tell(events.CONFIG_REFUSED, error.message)
             self._board.change(config_error=error.explained())
         else:
             self.config = config
             self._loop.use(steps)
             self._store.keep(config.history.cycles)
+            self._herald.use(config.notify, receivers(config, self._around), config.host)
+            self._exposition.use(config.metrics)
             self._board.change(config_error="", left_out=problems, host=config.host)
             self._log.info("configuration reloaded")
         self._notify.ready()

@@ -11,6 +11,7 @@ from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
 from gitopsd.config import Config, DotfilesConfig, SystemConfig
+from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.loop import StepSet
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
@@ -31,6 +32,7 @@ from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix, Recipe
 from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
+from gitopsd.tools.receivers import Command, StartUnit, Webhook
 from gitopsd.tools.signatures import Signatures
 from gitopsd.tools.systemd import Systemd
 
@@ -119,6 +121,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     steps = StepSet(
         activator=activator,
         golden=golden,
+        offline_after=config.notify.offline_after,
         users=tuple(person.user for person in people),
         choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
         steps={
@@ -182,6 +185,22 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         },
     )
     return steps, problems
+
+
+def receivers(config: Config, around: Surroundings) -> dict[str, Receiver]:
+    """Whom `[notify]` names: by the name of the option, what takes an announcement."""
+    notify = config.notify
+    found: dict[str, Receiver] = {}
+    if notify.command:
+        command = Command(around.processes, notify.command, notify.timeout)
+        found["command"] = lambda announcement: command.send(as_json(announcement))
+    if notify.webhook:
+        webhook = Webhook(notify.webhook, notify.timeout)
+        found["webhook"] = lambda announcement: webhook.send(as_json(announcement))
+    if notify.unit:
+        unit = StartUnit(around.systemd.start_unit, notify.unit)
+        found["unit"] = lambda announcement: unit.send(announcement.event)
+    return found
 
 
 def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...], tuple[str, ...]]:

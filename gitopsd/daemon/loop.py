@@ -26,6 +26,7 @@ from gitopsd.policy import (
     heeds,
     is_drift,
     is_suspended,
+    made_contact,
     merge_requests,
     rest,
     runs,
@@ -33,10 +34,11 @@ from gitopsd.policy import (
     takes_the_machine_down,
     target_of,
 )
-from gitopsd.ports import Activator, Choices, Clock, Golden, Store, Successor
+from gitopsd.ports import Activator, Choices, Clock, Golden, Herald, Meter, Store, Successor
 from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
+    Announcement,
     Attempt,
     Built,
     Cycle,
@@ -48,6 +50,7 @@ from gitopsd.types import (
     Facts,
     Memory,
     Outcome,
+    PersonFacts,
     Rejection,
     Revision,
     Snapshot,
@@ -73,6 +76,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         golden: tells how the boot is assessed, for status.
         users: the people whose dotfiles are kept in step here.
         choices: what each of them may decide.
+        offline_after: seconds without an answer of any remote, after which somebody should know.
 
     """
 
@@ -83,6 +87,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     golden: Golden
     users: tuple[str, ...]
     choices: Mapping[str, Choices] = {}
+    offline_after: float = 86400.0
 
 
 class Loop:
@@ -97,6 +102,8 @@ class Loop:
         successor: the next version of the daemon.
         remembered: called with the memory after each cycle, before those who follow it hear of its end; it neither
             waits nor raises.
+        meter: counts and measures.
+        herald: tells those who want to know.
 
     """
 
@@ -110,8 +117,12 @@ class Loop:
         notify: Notify,
         successor: Successor,
         remembered: Callable[[Memory], None] = lambda _: None,
+        meter: Meter,
+        herald: Herald,
     ) -> None:
         self._remembered = remembered
+        self._meter = meter
+        self._herald = herald
         self._successor = successor
         self._steps = steps
         self._next_steps = steps
@@ -123,6 +134,8 @@ class Loop:
         self._pending: Cycle | None = None
         self._question: Cycle | None = None  # a dry run that waits; it is never merged with what changes something
         self._wanted = asyncio.Event()
+        self._started = clock.now()
+        self._offline_since: float | None = None  # what was told already
         self._deadline: float | None = None  # of the step under way, on the monotonic clock
 
     # What the socket asks.
@@ -301,12 +314,16 @@ class Loop:
                 state=unfinished.state.value,
                 message=f"the daemon ended in {unfinished.state.value}",
             )
+            self._herald.tell(
+                events.CYCLE_RESUMED, f"the daemon ended in {unfinished.state.value}", cycle=unfinished.id
+            )
             self._board.expect(unfinished.id)
             await self._cycle(unfinished, Machine(unfinished.state))
         else:
             await self._tidy()  # what a daemon that died between a cycle's end and its tidying has left
         while True:
             self._rest()
+            self._tell_of_boot()
             if self._pending is None and self._question is None:
                 await self._renew()
             while (asked := self._pending or self._question) is None:
@@ -377,12 +394,15 @@ class Loop:
                 record.state.value, state=record.state.value, machine_event=record.event, message=record.message
             )
         if rejection is not None:
-            self._log.warning(events.REJECTED, revision=rejection.revision, message=first_line(rejection.reason))
+            reason = first_line(rejection.reason)
+            self._log.warning(events.REJECTED, revision=rejection.revision, message=reason)
+            self._herald.tell(events.REJECTED, reason, cycle=cycle.id, revision=rejection.revision)
         cycle = self._moved(cycle, result.facts, state)
         if state in RESTING:
             await self._finish(cycle, result, record, rejection)
         else:
             await self._store.advance(cycle, record, rejection)
+            self._meter.stepped(record)
         return cycle
 
     def _moved(self, cycle: Cycle, facts: Facts, state: State) -> Cycle:
@@ -429,6 +449,7 @@ class Loop:
         )
         deployed, trial = self._verified(built, now, trial=cycle.facts.trial) if verified and built else (None, None)
         blocked = message if result.event is Event.block else ""
+        news, acts = self._news(summary, cycle), cycle.kind is not CycleKind.plan
         await self._store.finish_cycle(
             CycleEnd(
                 summary=summary,
@@ -439,13 +460,21 @@ class Loop:
                 deployed=deployed,
                 blocked=blocked,
                 trial=trial,
-            )
+                contact=made_contact(cycle),
+                announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
+            ),
+            self._herald.channels,
         )
+        self._meter.stepped(record)
+        self._meter.finished(summary)
+        self._herald.wake()
         await self._tidy()
-        self._log_end(summary, cycle)
+        for level, each in news:
+            self._log_news(level, each)
         memory = await self._store.memory()
         self._remember(memory)
         self._remembered(memory)
+        self._tell_if_offline(memory.last_good.contact)
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
 
     def _left(self, cycle: Cycle, revision: Revision) -> Rejection:
@@ -470,31 +499,80 @@ class Loop:
         except GitopsdError as error:
             self._log.warning("left behind", message=error.message)
 
-    def _log_end(self, summary: CycleSummary, cycle: Cycle) -> None:
-        for person in cycle.facts.people:
-            if person.parked:
-                paths = ", ".join(parked.path for parked in person.parked)
-                self._log.warning(events.PARKED, user=person.user, message=paths)
+    def _news(self, summary: CycleSummary, cycle: Cycle) -> list[tuple[str, Announcement]]:
+        """What the end of a cycle is the news of, each with its level in the log."""
+        news = [
+            (
+                "warning",
+                self._announcement(events.PARKED, ", ".join(each.path for each in person.parked), cycle, person),
+            )
+            for person in cycle.facts.people
+            if person.parked
+        ]
         match summary.outcome:
             case Outcome.rolled_back:
-                say, event = self._log.error, events.ROLLED_BACK
+                level, event = "error", events.ROLLED_BACK
             case Outcome.blocked:
-                say, event = self._log.critical, events.BLOCKED
+                level, event = "critical", events.BLOCKED
             case Outcome.build_failed | Outcome.check_failed:
-                say, event = self._log.error, events.BUILD_FAILED
-            case Outcome.success if summary.toplevel is not None:
-                say, event = self._log.info, events.DEPLOYED
+                level, event = "error", events.BUILD_FAILED
+            case Outcome.success if summary.toplevel is not None and summary.kind is CycleKind.upgrade:
+                level, event = "info", events.DEPLOYED
             case outcome:
                 fine = outcome in FINE
-                say, event = (self._log.info, events.CYCLE_FINISHED) if fine else (self._log.error, events.CYCLE_FAILED)
-        say(
-            event,
+                level, event = ("info", events.CYCLE_FINISHED) if fine else ("error", events.CYCLE_FAILED)
+        end = msgspec.structs.replace(
+            self._announcement(event, first_line(summary.message), cycle),
+            detail=summary.message if summary.message != first_line(summary.message) else "",
             outcome=summary.outcome.value,
-            message=first_line(summary.message),
-            detail=summary.message if summary.message != first_line(summary.message) else None,
             revision=summary.revision,
             toplevel=summary.toplevel,
         )
+        return [*news, (level, end)]
+
+    def _announcement(self, event: str, message: str, cycle: Cycle, person: PersonFacts | None = None) -> Announcement:
+        return Announcement(
+            id=f"{self._board.snapshot.host}-{cycle.id}-{event}{f'-{person.user}' if person else ''}",
+            event=event,
+            message_id=events.MESSAGE_IDS[event],
+            host=self._board.snapshot.host,
+            at=self._clock.now(),
+            cycle=cycle.id,
+            message=message,
+            user=person.user if person else "",
+        )
+
+    def _log_news(self, level: str, news: Announcement) -> None:
+        facts = ("user", "outcome", "message", "detail", "revision", "toplevel")
+        getattr(self._log, level)(news.event, **{name: value for name in facts if (value := getattr(news, name))})
+
+    def _tell_if_offline(self, contact: float) -> None:
+        since = contact or self._started
+        if self._clock.now() - since <= self._steps.offline_after or since == self._offline_since:
+            return
+        self._offline_since = since
+        hours = (self._clock.now() - since) / 3600
+        message = f"no remote has answered for {hours:.0f} hours"
+        self._log.warning(events.OFFLINE, message=message)
+        self._herald.tell(events.OFFLINE, message, occasion=str(since))
+
+    def _tell_of_boot(self) -> None:
+        """The assessment of boots works without us; what it found is announced once, by whoever runs next."""
+        boot = self._steps.golden.facts()
+        if boot.golden is not None:
+            self._herald.tell(events.GOLDEN_PINNED, boot.golden, occasion=boot.golden, toplevel=boot.golden)
+        if boot.failures and boot.toplevel is not None:
+            reason = boot.reason or f"{boot.failures} of {boot.max_attempts} boots of this generation were bad"
+            self._herald.tell(
+                events.BOOT_BAD, reason, occasion=f"{boot.toplevel} {boot.failures}", toplevel=boot.toplevel
+            )
+        if boot.rollback is not None:
+            self._herald.tell(
+                events.BOOT_ROLLBACK,
+                boot.rollback.reason,
+                occasion=str(boot.rollback.at),
+                toplevel=boot.rollback.left,
+            )
 
     def _suspended(self, cycle: Cycle) -> str:
         """Why a cycle that was asked for before a person suspended this host does not begin; empty if it does."""
@@ -539,6 +617,7 @@ class Loop:
             trial=memory.trial,
             checkout=memory.checkout,
             suspended=memory.suspended,
+            last_good=memory.last_good,
         )
 
     def _show(self, cycle: Cycle) -> None:
@@ -563,7 +642,9 @@ class Loop:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
         if not self._successor.waits():
             return
-        self._log.info(events.RESTARTING, message="the running system has another version of gitopsd")
+        message = "the running system has another version of gitopsd"
+        self._log.info(events.RESTARTING, message=message)
+        self._herald.tell(events.RESTARTING, message)
         try:
             await self._successor.hand_over()
         except GitopsdError as error:  # this version goes on, and tries again after the next cycle

@@ -8,7 +8,7 @@ moved aside and reported; the daemon starts with an empty memory and learns the 
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,8 @@ import msgspec
 from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.types import (
+    FINE,
+    Announcement,
     Cycle,
     CycleDetail,
     CycleEnd,
@@ -25,7 +27,9 @@ from gitopsd.types import (
     CycleSummary,
     Deployed,
     Facts,
+    LastGood,
     Memory,
+    Outcome,
     PersonFacts,
     Rejection,
     Revision,
@@ -37,6 +41,10 @@ from gitopsd.types import (
 )
 
 T = TypeVar("T")
+
+_OUTBOX = 500  # announcements that wait for one receiver; of one that is away for long, the oldest are dropped
+_TOLD = "told:"
+_GOOD = {name: f"good:{name}" for name in ("sync", "upgrade", "contact")}
 
 # One entry per schema version; `PRAGMA user_version` says how many of them the file has seen.
 MIGRATIONS: tuple[str, ...] = (
@@ -51,6 +59,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE rejected (revision TEXT PRIMARY KEY, at REAL NOT NULL, rejection TEXT NOT NULL);
     CREATE TABLE people (user TEXT PRIMARY KEY, facts TEXT NOT NULL);
     CREATE TABLE memory (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+    """,
+    """
+    CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, announcement TEXT NOT NULL);
+    CREATE INDEX outbox_by_channel ON outbox (channel, number);
     """,
 )
 
@@ -150,7 +162,7 @@ class SqliteStore:
         """See `ports.Store`."""
         return await self._read(_running)
 
-    async def finish_cycle(self, end: CycleEnd) -> None:
+    async def finish_cycle(self, end: CycleEnd, channels: Sequence[str] = ()) -> None:
         """See `ports.Store`."""
 
         def work(db: sqlite3.Connection) -> None:
@@ -176,6 +188,9 @@ class SqliteStore:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('trial', ?)", (_encode(end.trial),))
             if end.blocked:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('blocked', ?)", (_encode(end.blocked),))
+            _note_good(db, end)
+            for announcement in end.announcements:
+                _post(db, announcement, channels)
             oldest = summary.id - self._keep
             db.execute("DELETE FROM cycles WHERE id <= ?", (oldest,))
             db.execute("DELETE FROM steps WHERE cycle <= ?", (oldest,))
@@ -232,6 +247,33 @@ class SqliteStore:
     async def memory(self) -> Memory:
         """See `ports.Store`."""
         return await self._read(_memory)
+
+    async def announce(self, announcement: Announcement, channels: Sequence[str], occasion: str = "") -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if occasion:
+                key = f"{_TOLD}{announcement.event}"
+                row = db.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
+                if row is not None and row[0] == _encode(occasion):
+                    return
+                db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, _encode(occasion)))
+            _post(db, announcement, channels)
+
+        await self._write(work)
+
+    async def outbox(self, channel: str) -> tuple[int, Announcement] | None:
+        """See `ports.Store`."""
+        row = await self._read(
+            lambda db: db.execute(
+                "SELECT number, announcement FROM outbox WHERE channel = ? ORDER BY number LIMIT 1", (channel,)
+            ).fetchone()
+        )
+        return None if row is None else (row[0], msgspec.json.decode(row[1], type=Announcement))
+
+    async def delivered(self, number: int) -> None:
+        """See `ports.Store`."""
+        await self._write(lambda db: db.execute("DELETE FROM outbox WHERE number = ?", (number,)))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         def transaction() -> T:
@@ -350,6 +392,9 @@ def _memory(db: sqlite3.Connection) -> Memory:
         pending=msgspec.json.decode(values["pending"], type=Cycle) if "pending" in values else None,
         last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
+        last_good=LastGood(
+            **{name: msgspec.json.decode(values[key], type=float) for name, key in _GOOD.items() if key in values}
+        ),
     )
 
 
@@ -361,6 +406,25 @@ def _add(db: sqlite3.Connection, cycle: int, step: StepRecord, rejection: Reject
     if rejection is not None:
         row = (rejection.revision, rejection.at, _encode(rejection))
         db.execute("INSERT OR REPLACE INTO rejected VALUES (?, ?, ?)", row)
+
+
+def _note_good(db: sqlite3.Connection, end: CycleEnd) -> None:
+    """When things last went well. Offline is fine, and yet nothing that went well."""
+    went_well = end.summary.outcome in FINE and end.summary.outcome is not Outcome.offline
+    upgrade = end.summary.kind is CycleKind.upgrade
+    for name, is_so in (("sync", went_well), ("upgrade", went_well and upgrade), ("contact", end.contact)):
+        if is_so:
+            db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (_GOOD[name], _encode(end.summary.ended)))
+
+
+def _post(db: sqlite3.Connection, announcement: Announcement, channels: Iterable[str]) -> None:
+    for channel in channels:
+        db.execute("INSERT INTO outbox (channel, announcement) VALUES (?, ?)", (channel, _encode(announcement)))
+        db.execute(
+            "DELETE FROM outbox WHERE channel = ? AND number <= (SELECT number FROM outbox WHERE channel = ?"
+            " ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (channel, channel, _OUTBOX),
+        )
 
 
 def _running(db: sqlite3.Connection) -> Cycle | None:

@@ -14,10 +14,12 @@ from gitopsd.types import (
     Check,
     Cycle,
     CycleKind,
+    CycleSummary,
     Facts,
     PersonFacts,
     Review,
     Revision,
+    StepRecord,
     StorePath,
     SystemFacts,
     UnitHealth,
@@ -161,6 +163,38 @@ class FakeProber:
     async def ask(self, probe: ProbeConfig) -> str:
         self.asked += 1
         return self.problems.pop(0) if len(self.problems) > 1 else self.problems[0]
+
+
+class FakeMeter:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.steps: list[StepRecord] = []
+        self.cycles: list[CycleSummary] = []
+
+    def stepped(self, step: StepRecord) -> None:
+        self.steps.append(step)
+
+    def finished(self, summary: CycleSummary) -> None:
+        self.cycles.append(summary)
+
+
+class FakeHerald:
+    """Wants everything, and remembers it."""
+
+    def __init__(self) -> None:
+        self.channels: tuple[str, ...] = ("command",)
+        self.told: list[tuple[str, str, str]] = []
+        self.woken = 0
+
+    def wants(self, event: str) -> bool:
+        return True
+
+    def tell(self, event: str, message: str, *, occasion: str = "", **more: object) -> None:
+        self.told.append((event, message, occasion))
+
+    def wake(self) -> None:
+        self.woken += 1
 
 
 class FakeSuccessor:

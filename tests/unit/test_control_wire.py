@@ -43,6 +43,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.BootRollback: types.BootRollback,
     wire.Suspension: types.Suspension,
     wire.Boot: types.BootFacts,
+    wire.LastGood: types.LastGood,
     wire.Status: types.Snapshot,
     wire.Update: types.Update,
 }

@@ -18,6 +18,7 @@ ONLY_IN = {
     "sdnotify": {"daemon.notify"},
     "pydbus": {"tools.systemd"},
     "gi": {"tools.systemd"},
+    "prometheus_client": {"daemon.metrics", "cli.verbs"},
     "sqlite3": {"daemon.store"},
     "subprocess": {"tools.process", "cli.pager", "cli.editor", "boot.programs"},
     "asyncvarlink": {"control.connection", "control.interfaces", "control.server", "control.wire", "control.access"},

@@ -12,7 +12,9 @@ from unit.fakes import (
     FakeClock,
     FakeDotfiles,
     FakeGolden,
+    FakeHerald,
     FakeInspector,
+    FakeMeter,
     FakeProber,
     FakeSignatures,
     FakeSource,
@@ -26,6 +28,7 @@ from gitopsd.daemon.loop import Loop, StepSet
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.machine import RESTING, State
+from gitopsd.ports import Herald, Meter
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
@@ -79,6 +82,8 @@ class World:
         self.units = FakeUnits(self.clock)
         self.prober = FakeProber()
         self.successor = FakeSuccessor()
+        self.meter: Meter = FakeMeter()
+        self.herald: Herald = FakeHerald()
         self.golden = FakeGolden(self.activator)
         self.people = [FakeDotfiles("rain")]
         self.mode = mode
@@ -162,6 +167,8 @@ class World:
             clock=self.clock,
             notify=Notify(),
             successor=self.successor,
+            meter=self.meter,
+            herald=self.herald,
         )
         return Daemon(loop, store, board, unfinished, memory.pending)
 
