@@ -71,6 +71,9 @@ class Reporter(Protocol):
     def progress(self, text: str) -> None:
         """Replace the progress line that status and followers show."""
 
+    def awaited(self) -> bool:
+        """Whether somebody has asked for another upgrade meanwhile."""
+
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run `operation`, and run it again on `Transient` as the retry policy of this state says.
 

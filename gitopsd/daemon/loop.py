@@ -247,6 +247,9 @@ class Loop:
             self._rest()
         return was
 
+    def _upgrade_is_awaited(self) -> bool:
+        return self._pending is not None and self._pending.kind is CycleKind.upgrade
+
     def _waiting(self, kind: CycleKind) -> Cycle | None:
         return self._question if kind is CycleKind.plan else self._pending
 
@@ -365,7 +368,9 @@ class Loop:
         limit = self._steps.limits[state]
         self._deadline = self._clock.monotonic() + limit + _MARGIN
         policy = self._steps.retry.get(state, RetrySection(attempts=1))
-        reporter = _StepReporter(cycle, policy, store=self._store, board=self._board, clock=self._clock)
+        reporter = _StepReporter(
+            cycle, policy, store=self._store, board=self._board, clock=self._clock, awaited=self._upgrade_is_awaited
+        )
         try:
             async with asyncio.timeout(limit):
                 result = await self._steps.steps[state](cycle, reporter)
@@ -667,10 +672,21 @@ class _StepReporter:
         store: takes checkpoints.
         board: shows lines, progress and attempts.
         clock: time.
+        awaited: whether somebody has asked for another upgrade.
 
     """
 
-    def __init__(self, cycle: Cycle, policy: RetrySection, *, store: Store, board: Board, clock: Clock) -> None:
+    def __init__(
+        self,
+        cycle: Cycle,
+        policy: RetrySection,
+        *,
+        store: Store,
+        board: Board,
+        clock: Clock,
+        awaited: Callable[[], bool],
+    ) -> None:
+        self.awaited = awaited
         self.facts = cycle.facts
         self.attempts = 1
         self._cycle = cycle

@@ -3,11 +3,12 @@
 import msgspec
 
 from gitopsd.config import VerifyConfig
-from gitopsd.errors import Absent, Failed, Transient
-from gitopsd.policy import broken, newly_failed, still_starting, unsteady
+from gitopsd.errors import Absent, Failed, GitopsdError, Transient
+from gitopsd.policy import broken, newly_failed, short, still_starting, unsteady
 from gitopsd.ports import Clock, ConfigSource, Prober, Reporter, Units, Watch
-from gitopsd.types import UnitHealth
+from gitopsd.types import Revision, UnitHealth
 
+_ASK = 10.0  # seconds between two questions to the remote whether there is a newer revision
 _LOOK = 1.0  # seconds between two looks when no signal comes
 
 
@@ -28,7 +29,48 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
 
 
-async def prove(through: Instruments, reporter: Reporter, wanted: VerifyConfig, failed_before: tuple[str, ...]) -> str:
+class Newer:
+    """Whether a newer revision has arrived: then there is no point in waiting for a system that is not good yet.
+
+    The remote is asked only while somebody waits for another upgrade: a push alone asks for nothing.
+
+    Args:
+        through: what to look through.
+        reporter: knows whether somebody waits.
+        revision: what is being proved; None if that is no revision of the branch.
+
+    """
+
+    def __init__(self, through: Instruments, reporter: Reporter, revision: Revision | None) -> None:
+        self.found: Revision | None = None
+        self._through = through
+        self._reporter = reporter
+        self._revision = revision
+        self._asked = -_ASK
+
+    async def arrived(self) -> str:
+        """A sentence if it has; empty if not, or if the remote cannot tell."""
+        now = self._through.clock.monotonic()
+        if self._revision is None or not self._reporter.awaited() or now - self._asked < _ASK:
+            return ""
+        self._asked = now
+        try:
+            head = await self._through.source.fetch()
+            if head == self._revision or not await self._through.source.descends(head, self._revision):
+                return ""
+        except GitopsdError:
+            return ""
+        self.found = head
+        return f"given up for {short(head)}, which is newer"
+
+
+async def prove(
+    through: Instruments,
+    reporter: Reporter,
+    wanted: VerifyConfig,
+    failed_before: tuple[str, ...],
+    newer: Newer | None = None,
+) -> str:
     """Watch the units and probes until they are good, and then that they stay so.
 
     Args:
@@ -36,13 +78,14 @@ async def prove(through: Instruments, reporter: Reporter, wanted: VerifyConfig, 
         reporter: hears the progress.
         wanted: which units, how long.
         failed_before: units that had failed before the switch; activation clears the failed state, so this is older.
+        newer: ends the waiting for a system that is not good yet; a soak that goes well is never cut short.
 
     Returns:
         What is wrong, one sentence; empty if the system proved itself.
 
     """
     async with through.units.watch() as watch:
-        steady, problem = await _become_good(through, reporter, wanted, failed_before, watch)
+        steady, problem = await _become_good(through, reporter, wanted, failed_before, watch=watch, newer=newer)
         if not problem:
             problem = await _stay_good(through, reporter, wanted, failed_before, watch=watch, steady=steady)
     return problem or await _failing(through.prober, wanted)
@@ -76,7 +119,13 @@ async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str
 
 
 async def _become_good(
-    through: Instruments, reporter: Reporter, wanted: VerifyConfig, failed_before: tuple[str, ...], watch: Watch
+    through: Instruments,
+    reporter: Reporter,
+    wanted: VerifyConfig,
+    failed_before: tuple[str, ...],
+    *,
+    watch: Watch,
+    newer: Newer | None,
 ) -> tuple[tuple[UnitHealth, ...], str]:
     started = through.clock.monotonic()
     while True:
@@ -90,6 +139,9 @@ async def _become_good(
             return seen, ""
         if through.clock.monotonic() - started > wanted.deadline:
             return seen, f"{waiting} after {wanted.deadline:g} s"
+        overtaken = await newer.arrived() if newer is not None else ""
+        if overtaken:
+            return seen, f"{waiting}; {overtaken}"
         reporter.progress(f"waiting: {waiting}")
         await watch.wait(_LOOK)
 

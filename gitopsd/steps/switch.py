@@ -81,11 +81,11 @@ def after_reboot(cycle: Cycle, built: Built, switching: Switching, system: Syste
     return StepResult(event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.interrupted)
 
 
-def undo(cycle: Cycle, switching: Switching, reason: str, *, cut_off: bool = False) -> StepResult:
+def undo(cycle: Cycle, switching: Switching, reason: str, *, reject: bool = True, cut_off: bool = False) -> StepResult:
     """Go back, and remember the revision as rejected; if it cut the host off, only once that is seen to be its fault."""
     undone = msgspec.structs.replace(switching, reason=reason, cut_off=cut_off)
     facts = msgspec.structs.replace(cycle.facts, switching=undone)
-    return StepResult(event=Event.undo, facts=facts, message=reason, outcome=Outcome.rolled_back, reject=not cut_off)
+    return StepResult(event=Event.undo, facts=facts, message=reason, outcome=Outcome.rolled_back, reject=reject)
 
 
 def tag(cycle: Cycle, action: str) -> str:

@@ -8,7 +8,7 @@ from gitopsd.machine import Event
 from gitopsd.policy import reads_switch, short
 from gitopsd.ports import Activator, Builder, Reporter, Successor
 from gitopsd.steps.needs import needed
-from gitopsd.steps.proof import Instruments, cut_off, prove
+from gitopsd.steps.proof import Instruments, Newer, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching
 
@@ -40,13 +40,15 @@ async def verify(
     if cycle.facts.chosen:  # what a system of before never had cannot come back with it
         seen = await through.units.health(wanted.validate_units)
         wanted = msgspec.structs.replace(wanted, validate_units=tuple(unit.name for unit in seen if unit.loaded))
-    problem = await prove(through, reporter, wanted, switching.failed_before)
+    of_the_branch = not cycle.facts.trial and not cycle.facts.chosen
+    newer = Newer(through, reporter, built.revision if of_the_branch else None)
+    problem = await prove(through, reporter, wanted, switching.failed_before, newer)
     if problem:
-        return _not_good(cycle, reporter, switching, wanted, problem)
+        return _not_good(cycle, reporter, switching, wanted, problem, reject=newer.found is None)
     if wanted.reachability and not cycle.facts.config_offline and not cycle.facts.chosen:
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
-            return _not_good(cycle, reporter, switching, wanted, problem, cut_off=True)
+            return _not_good(cycle, reporter, switching, wanted, problem, reject=False, cut_off=True)
     if cycle.facts.trial:
         return await _tested(cycle, reporter, built, builder)
     problem = await _make_default(cycle, built, activator)
@@ -97,11 +99,12 @@ def _not_good(
     wanted: VerifyConfig,
     problem: str,
     *,
+    reject: bool,
     cut_off: bool = False,
 ) -> StepResult:
     reporter.line(f"=== Verification FAILED === {problem}")
     if wanted.on_validation_failure == "rollback":
-        return undo(cycle, switching, problem, cut_off=cut_off)
+        return undo(cycle, switching, problem, reject=reject, cut_off=cut_off)
     kept = msgspec.structs.replace(cycle.facts, switching=msgspec.structs.replace(switching, reason=problem))
     message = f'{problem}; kept, since verify.on_validation_failure = "keep"; the boot default is still the old system'
-    return StepResult(event=Event.fail, facts=kept, message=message, outcome=Outcome.kept, reject=True)
+    return StepResult(event=Event.fail, facts=kept, message=message, outcome=Outcome.kept, reject=reject or cut_off)

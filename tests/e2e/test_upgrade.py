@@ -174,6 +174,29 @@ def test_a_switch_that_never_ends_is_ended_and_rolled_back(lab: Lab) -> None:
     assert malphas.sh("pgrep -f '[s]witch-to-configuration' || true").stdout == ""
 
 
+def test_a_fix_that_arrives_ends_the_wait_for_a_system_that_does_not_become_good(lab: Lab) -> None:
+    probe = '\n[[verify.probes]]\ncommand = ["test", "!", "-e", "/run/broken"]\n'
+    scene = set_up(lab, "malphas", more=probe, homes=False)
+    malphas = scene.hosts["malphas"]
+    config = malphas.read("/etc/gitopsd/config.toml").replace('deadline = "20s"', 'deadline = "10min"')
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", config)
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    broken = (
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=touch /run/broken\nExecStop=rm /run/broken\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+    scene.push_config("breaks", broken_service=broken)
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: "waiting: probe" in malphas.run(["gitopsctl", "status"]).stdout, what="the wait for a probe")
+    scene.push_config("mends", hello_service=HELLO.format(word="mended"))
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.active_state("hello.service") == "active"
+    told = malphas.run(["gitopsctl", "history"]).stdout
+    assert "which is newer" in told
+    assert json.loads(malphas.run(["gitopsctl", "status", "--json"]).stdout)["rejected"] == []
+
+
 def test_a_humans_switch_at_the_same_moment_is_left_alone_and_the_revision_stays_eligible(lab: Lab) -> None:
     scene = set_up(lab, "malphas")
     malphas = scene.hosts["malphas"]

@@ -61,6 +61,9 @@ class Hasty:
     def progress(self, text: str) -> None:
         pass
 
+    def awaited(self) -> bool:
+        return False
+
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
         for _ in range(_ATTEMPTS - 1):
             try:

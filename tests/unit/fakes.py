@@ -72,6 +72,9 @@ class FakeReporter:
     def progress(self, text: str) -> None:
         self.last_progress = text
 
+    def awaited(self) -> bool:
+        return False
+
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await operation()
 

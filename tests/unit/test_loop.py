@@ -261,6 +261,55 @@ async def test_another_unit_that_fails_is_a_reason(world: World) -> None:
     assert "other.service" in summary.message
 
 
+async def test_a_newer_revision_ends_the_waiting_for_a_system_that_is_not_good_yet(world: World) -> None:
+    starting = {"sshd.service": unit("sshd.service", "activating")}
+    world.wanted = msgspec.structs.replace(world.wanted, deadline=1e9)
+
+    async def wait(seconds: float) -> None:
+        await world.clock.sleep(seconds)
+        await asyncio.sleep(0)
+
+    world.units.wait = wait  # type: ignore[method-assign]
+
+    async def health(names: object) -> object:
+        bad = world.activator.current == NEW
+        return (starting["sshd.service"] if bad else unit("sshd.service"),)
+
+    world.units.health = health  # type: ignore[assignment,method-assign]
+    daemon = await world.start()
+    first = await daemon.ask()
+    while daemon.loop.snapshot().state is not State.verify:
+        await asyncio.sleep(0)
+    for _ in range(100):  # a request alone ends nothing
+        await asyncio.sleep(0)
+    second = await daemon.ask()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert daemon.loop.snapshot().state is State.verify
+    world.source.remote_head = REV_A
+    outcome, updates = await daemon.end_of(first)
+    assert outcome is Outcome.rolled_back
+    assert "sshd.service not active; given up for aaaaaaaaaaaa, which is newer" in updates[-1].line
+    assert daemon.loop.snapshot().rejected == ()
+    world.builder.toplevel = OLD
+    outcome, _ = await daemon.end_of(second)
+    assert outcome is Outcome.up_to_date
+    await daemon.stop()
+
+
+async def test_a_soak_that_goes_well_is_not_cut_short(world: World) -> None:
+    world.wanted = msgspec.structs.replace(world.wanted, soak=30.0)
+    daemon = await world.start()
+    first = await daemon.ask()
+    while daemon.loop.snapshot().state is not State.verify:
+        await asyncio.sleep(0)
+    await daemon.ask()
+    world.source.remote_head = REV_A
+    outcome, _ = await daemon.end_of(first)
+    await daemon.stop()
+    assert outcome is Outcome.success
+
+
 PROBED = ProbeConfig(tcp="localhost:22")
 
 
