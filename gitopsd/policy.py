@@ -9,12 +9,15 @@ from gitopsd.errors import Cause, Failed, GitopsdError, PersonNeeded, Suspended,
 from gitopsd.machine import Event, State
 from gitopsd.types import (
     FINE,
+    BootConclusion,
+    BootFacts,
     Check,
     Cycle,
     CycleKind,
     CycleSummary,
     Deployed,
     Facts,
+    Memory,
     Outcome,
     PersonFacts,
     Rejection,
@@ -444,3 +447,54 @@ def plan(message: str, toplevel: StorePath, review: Review) -> tuple[str, ...]:
 def same_system(built: StorePath, system: SystemFacts, mode: str) -> bool:
     """Whether a build changes nothing: it runs already and is the boot default (or, in boot mode, will be)."""
     return built == system.profile and (mode == "boot" or built == system.current)
+
+
+# How far a rollback at boot has got when something follows from it.
+_ROLLED_BACK = frozenset({"rebooting", "landed", "golden-failed"})
+
+
+def after_boot(boot: BootFacts, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion | None:
+    """What the assessment of boots means for what is deployed and what is rejected; None if nothing new.
+
+    Args:
+        boot: the assessment.
+        memory: what is remembered.
+        history: finished cycles, newest first: which revision a toplevel was built from.
+        now: seconds since the epoch.
+
+    """
+    conclusion = BootConclusion()
+    last = boot.rollback
+    told = "" if last is None else f"{last.left} {last.at} {last.how}"
+    if last is not None and told != memory.boot_told and last.how in (*_ROLLED_BACK, "failed"):
+        reason = f"rolled back at boot: {last.reason}"
+        came_from = _built_from(last.left, memory, history)
+        rejection = None
+        if came_from is not None and last.how in _ROLLED_BACK:
+            revision, cycle = came_from
+            rejection = Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle, at=now)
+        golden = _built_from(last.to, memory, history) if last.how in _ROLLED_BACK else None
+        fallen_back_to = None if golden is None else Deployed(revision=golden[0], toplevel=last.to, at=now)
+        blocked = reason if last.how in ("golden-failed", "failed") else ""
+        conclusion = BootConclusion(told=told, rejection=rejection, deployed=fallen_back_to, blocked=blocked)
+    if boot.verdict == "good" and boot.toplevel is not None and last_deployed(memory) != boot.toplevel:
+        waited = next((cycle for cycle in history if cycle.outcome is Outcome.at_reboot), None)
+        if waited is not None and waited.toplevel == boot.toplevel and waited.revision is not None:
+            deployed = Deployed(revision=waited.revision, toplevel=boot.toplevel, at=now)
+            conclusion = msgspec.structs.replace(conclusion, deployed=deployed)
+    return None if conclusion == BootConclusion() else conclusion
+
+
+def last_deployed(memory: Memory) -> StorePath | None:
+    """The toplevel that was deployed last."""
+    return memory.deployed.toplevel if memory.deployed is not None else None
+
+
+def _built_from(toplevel: StorePath, memory: Memory, history: Iterable[CycleSummary]) -> tuple[Revision, int] | None:
+    """The revision that a toplevel was built from last, and in which cycle."""
+    for cycle in history:
+        if cycle.toplevel == toplevel and cycle.revision is not None:
+            return cycle.revision, cycle.id
+    if memory.deployed is not None and memory.deployed.toplevel == toplevel:
+        return memory.deployed.revision, 0
+    return None

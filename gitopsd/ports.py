@@ -13,6 +13,7 @@ from gitopsd.types import (
     Adopted,
     Announcement,
     Beginning,
+    BootConclusion,
     BootFacts,
     Candidate,
     Check,
@@ -319,8 +320,19 @@ class Golden(Protocol):
     def facts(self) -> BootFacts:
         """The assessment of this boot, without its `stage`. A few small files are read; never waits."""
 
-    async def pin(self, toplevel: StorePath) -> None:
-        """Make it golden: a GC root, and a boot entry once the boot loader is installed again. Repeatable.
+    def generation(self, number: int) -> StorePath:
+        """A generation of the system profile.
+
+        Raises:
+            Failed: there is none of this number.
+
+        """
+
+    async def pin(self, toplevel: StorePath) -> str:
+        """Make it golden: a GC root and a boot entry. Repeatable.
+
+        Returns:
+            Why it has no boot entry yet; empty if it has one.
 
         Raises:
             Failed: it is no whole NixOS system, or the link cannot be written; golden is what it was.
@@ -418,6 +430,9 @@ class Store(Protocol):
 
     async def forgive(self) -> int:
         """Forget all rejections, the blocked state, and that a trial ended; returns how many rejections there were."""
+
+    async def conclude_boot(self, conclusion: BootConclusion) -> None:
+        """Remember what the assessment of boots means, in one transaction. Repeatable."""
 
     async def memory(self) -> Memory:
         """What is remembered beside the cycles."""
@@ -546,6 +561,9 @@ class Supervisor(Protocol):
 
     async def resume(self) -> bool:
         """End a suspension; returns whether there was one."""
+
+    def golden(self) -> Golden:
+        """The golden generation, and the assessment of boots."""
 
     async def retry(self, *, requested_by: str) -> int:
         """Forget rejections and the blocked state, and ask for an upgrade; returns its cycle id."""

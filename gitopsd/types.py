@@ -734,6 +734,7 @@ class Memory(Value, frozen=True, kw_only=True):
         suspended: that a person wants this host left alone.
         pending: the cycle that was asked for and has not begun.
         last_good: when things last went well.
+        boot_told: the rollback at boot that was concluded from last.
 
     """
 
@@ -750,6 +751,7 @@ class Memory(Value, frozen=True, kw_only=True):
     suspended: Suspension | None = None
     pending: Cycle | None = None
     last_good: LastGood = LastGood()
+    boot_told: str = ""
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -839,6 +841,38 @@ class BootFacts(Value, frozen=True, kw_only=True):
     rollback: BootRollback | None = None
     troubles: tuple[str, ...] = ()
     stage: str = ""
+
+
+class Pinned(Value, frozen=True, kw_only=True):
+    """What was made golden.
+
+    Args:
+        toplevel: the generation.
+        number: its number in the system profile; 0 if it is not in there.
+        problem: why it has no boot entry yet; empty if it has one.
+
+    """
+
+    toplevel: StorePath
+    number: int
+    problem: str = ""
+
+
+class BootConclusion(Value, frozen=True, kw_only=True):
+    """What the assessment of boots means for the memory; written in one transaction.
+
+    Args:
+        told: names the rollback that was concluded from, so that it is done once; empty if there was none.
+        rejection: the revision that was rolled back at boot.
+        deployed: what has booted well, or what was fallen back to.
+        blocked: why a person is needed; empty leaves the memory as it is.
+
+    """
+
+    told: str = ""
+    rejection: Rejection | None = None
+    deployed: Deployed | None = None
+    blocked: str = ""
 
 
 class Snapshot(Value, frozen=True, kw_only=True):

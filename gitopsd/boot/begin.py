@@ -5,10 +5,11 @@ It runs before most of the system is up. It fails open: whatever goes wrong in i
 
 from gitopsd.boot.fallback import fall_back
 from gitopsd.boot.judge import ROLL_BACK, Case, Rules, at_begin, is_golden_after_rollback
-from gitopsd.boot.place import SWITCHED, Machine, shown
+from gitopsd.boot.place import INSTALL, SWITCHED, Machine, shown
 from gitopsd.boot.record import BAD, GOLDEN_FAILED, INDETERMINATE, LEFT, PENDING, Attempt
 
 GOES_ON, REBOOTS, UNRECORDED = range(3)
+_HANGS = 30.0  # seconds: what takes longer than this hangs
 
 
 def begin(machine: Machine) -> int:
@@ -18,6 +19,7 @@ def begin(machine: Machine) -> int:
         `GOES_ON`; `REBOOTS` if a reboot into golden was asked for; `UNRECORDED` if the boot goes on uncounted.
 
     """
+    machine.allow(_HANGS)
     boot, toplevel = machine.boot_id(), machine.booted()
     if not toplevel:
         machine.notice.say("not a NixOS boot: nothing to assess")
@@ -53,6 +55,7 @@ def begin(machine: Machine) -> int:
     _tell(machine, case, rules, why)
     if decision != ROLL_BACK:
         return GOES_ON
+    machine.allow(INSTALL + _HANGS)
     reason = _reason(case)
     if fall_back(machine, case, reason):
         return REBOOTS

@@ -1,6 +1,7 @@
 """The machine, as far as the assessment of a boot touches it: what tests replace."""
 
 import os
+import signal
 import time
 
 from gitopsd.boot.disk import Disk
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 CONFIG = "/etc/gitopsd/config.toml"
 SWITCHED = "another system was activated since this boot, so it is not assessed any more"
-_INSTALL = 240.0  # seconds for switch-to-configuration boot
+INSTALL = 240.0  # seconds for switch-to-configuration boot
 
 
 class Machine:
@@ -70,13 +71,17 @@ class Machine:
         from gitopsd.boot.programs import run  # noqa: PLC0415 - needed once in a hundred boots
 
         environment = {"NIXOS_INSTALL_BOOTLOADER": "0"}
-        return run([f"{toplevel}/bin/switch-to-configuration", "boot"], _INSTALL, environment)
+        return run([f"{toplevel}/bin/switch-to-configuration", "boot"], INSTALL, environment)
 
     def reboot(self) -> str:
         """Ask systemd for a reboot; returns what went wrong, empty if it is on its way."""
         from gitopsd.boot.programs import run  # noqa: PLC0415 - needed once in a hundred boots
 
         return run(["systemctl", "--no-block", "reboot"], 30)
+
+    def allow(self, seconds: float) -> None:
+        """Be killed after so many seconds, whatever we hang in: the boot goes on then."""
+        signal.alarm(int(seconds))
 
     def stopping(self) -> bool:
         """Whether the machine is going down, in order."""

@@ -71,7 +71,7 @@ def _count(machine: Machine, reason: str) -> Case | None:
 def _golden_failed(machine: Machine, case: Case, reason: str) -> None:
     """Golden has failed after a rollback: there is no automatic way on, and the record says so."""
     last = case.rollback
-    if last is None or not is_golden_after_rollback(case):
+    if last is None or last.how == LANDED or not is_golden_after_rollback(case):
         return
     machine.notice.alert("blocked: the golden generation failed too; a person is needed", event=BLOCKED)
     last.how = GOLDEN_FAILED

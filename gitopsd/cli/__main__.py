@@ -7,7 +7,7 @@ import os
 import sys
 
 from gitopsd import __version__
-from gitopsd.cli import dotfiles, verbs
+from gitopsd.cli import boot, dotfiles, verbs
 from gitopsd.cli.terminal import Terminal, cleaned
 from gitopsd.control.client import DEFAULT_PATH, CallFailed, DaemonUnreachable
 
@@ -182,12 +182,43 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     show.add_argument("cycle", type=_positive, metavar="CYCLE", help="its number, as in history")
     add("metrics", verbs.metrics, "print the figures, as Prometheus reads them")
     _add_dotfiles(subparsers.add_parser("dotfiles", help="decide about your dotfiles", allow_abbrev=False), common)
+    _add_golden(subparsers, common)
+    _add_boot(subparsers, common)
     config = subparsers.add_parser("config", help="about the configuration file", allow_abbrev=False)
     check = config.add_subparsers(metavar="VERB", required=True, prog=config.prog).add_parser(
         "check", parents=[common], help="tell whether the file is right, without the daemon", allow_abbrev=False
     )
     check.add_argument("file", nargs="?", metavar="FILE", help="else /etc/gitopsd/config.toml")
     check.set_defaults(run=verbs.config_check)
+
+
+def _add_golden(parent: Any, common: argparse.ArgumentParser) -> None:
+    parser = parent.add_parser("golden", help="about the generation that is fallen back to", allow_abbrev=False)
+    subparsers = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+    for name, run, text in (
+        ("show", boot.golden_show, "show which one it is; also without the daemon"),
+        ("pin", boot.golden_pin, "make a generation golden: what runs, or another one"),
+        ("unpin", boot.golden_unpin, "have none: nothing is fallen back to at boot"),
+    ):
+        verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
+        verb.set_defaults(run=run)
+        if name == "pin":
+            verb.add_argument("which", nargs="?", metavar="N|PATH", help="its number, or its store path")
+
+
+def _add_boot(parent: Any, common: argparse.ArgumentParser) -> None:
+    parser = parent.add_parser("boot", help="about the assessment of boots", allow_abbrev=False)
+    subparsers = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+    for name, run, text in (
+        ("status", boot.status, "show how this boot and its generation stand; for root also without the daemon"),
+        ("reset", boot.reset, "forget the bad boots of all generations, and the last rollback"),
+        ("begin", boot.program, "for gitopsd-boot-begin.service: record that a boot begins"),
+        ("verify", boot.program, "for gitopsd-boot-verify.service: give this boot its verdict"),
+        ("bless", boot.program, "for gitopsd-boot-bless.service: this boot was good"),
+        ("end", boot.program, "for gitopsd-boot-begin.service: the machine is shut down in order"),
+    ):
+        verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
+        verb.set_defaults(run=run, verb=name)
 
 
 _SIDES = """\

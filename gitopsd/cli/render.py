@@ -144,6 +144,7 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
     if not (upgrade and sync and upgrade["id"] == sync["id"]):  # an upgrade syncs the homes too
         yield "sync", _last(sync, look)
     yield from _system(answer, look)
+    yield from _assessed(answer, look)
     for rejected in answer.get("rejected", []):
         yield "rejected", _rejected(rejected, look)
     if checkout := answer.get("checkout"):
@@ -157,6 +158,59 @@ def suspended(suspension: Json, look: Look) -> str:
     until = f"until {clock(suspension['until'])}" if suspension["until"] else "until somebody resumes"
     reason = f": {flat(suspension['reason'])}" if suspension["reason"] else ""
     return f"{until}, by {flat(suspension['by'])}, {ago(suspension['since'], look)}{reason}"
+
+
+_LANDED = {
+    "begun": "it was cut off, and goes on at the next boot",
+    "rebooting": "the machine reboots into golden",
+    "landed": "golden booted well",
+    "failed": "golden could not be made the boot default",
+    "golden-failed": "golden booted badly too",
+}
+
+
+def boot(answer: Json) -> list[str]:
+    """How this boot and its generation stand. The first line is one that people grep for."""
+    lines = [f"Boot failure count: {answer.get('failures', 0)} / {answer.get('max_attempts', 2)}"]
+    toplevel = answer.get("toplevel")
+    lines.append(f"booted:   {toplevel or 'no NixOS system'}")
+    verdict = answer.get("verdict", "unknown")
+    reason = f": {first(answer['reason'])}" if answer.get("reason") else ""
+    stage = f", {flat(answer['stage'])} runs" if answer.get("stage") else ""
+    trial = "; on trial, it has never booted well" if toplevel and answer.get("on_trial") else ""
+    lines.append(f"verdict:  {verdict}{reason}{stage}{trial}")
+    lines.append(f"golden:   {golden(answer)}")
+    if last := answer.get("rollback"):
+        lines.append(f"rollback: {clock(last['at'])}, {_LANDED.get(last['how'], last['how'])}")
+        lines += [f"          left {last['left']}", f"          {first(last['reason'])}"]
+    lines += [f"trouble:  {flat(trouble)}" for trouble in answer.get("troubles", [])]
+    return lines
+
+
+def golden(answer: Json) -> str:
+    """The golden generation in one line."""
+    if not answer.get("golden"):
+        return "none: nothing is fallen back to at boot"
+    number = answer.get("golden_generation")
+    return f"{answer['golden']}{f' (generation {number})' if number else ''}"
+
+
+def _assessed(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
+    """In status: only what needs a look, and golden."""
+    found = answer.get("boot") or {}
+    if found.get("verdict") == "bad":
+        count = f"{found['failures']} / {found['max_attempts']}"
+        yield "boot", [look.paint(f"bad ({count}): {first(found['reason'])}", _RED), "gitopsctl boot status"]
+    elif found.get("stage"):
+        yield "boot", [f"no verdict yet, {flat(found['stage'])} runs"]
+    if (last := found.get("rollback")) and found.get("verdict") != "bad":
+        head = f"rolled back at boot, {_LANDED.get(last['how'], last['how'])}"
+        yield "boot", [look.paint(head, _YELLOW), first(last["reason"]), "gitopsctl boot status"]
+    for trouble in found.get("troubles", []):
+        yield "boot", [look.paint(flat(trouble), _RED)]
+    if found.get("golden"):
+        number = found.get("golden_generation")
+        yield "golden", [f"generation {number}" if number else found["golden"]]
 
 
 def _under_way(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:

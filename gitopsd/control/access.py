@@ -47,6 +47,9 @@ TABLE: dict[str, Who] = {
     "io.gitopsd.Control.Rollback": Who.admins,
     "io.gitopsd.Control.Suspend": Who.admins,
     "io.gitopsd.Control.Resume": Who.admins,
+    "io.gitopsd.Control.PinGolden": Who.admins,
+    "io.gitopsd.Control.UnpinGolden": Who.admins,
+    "io.gitopsd.Control.ResetBoots": Who.admins,
 }
 
 

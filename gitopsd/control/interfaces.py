@@ -21,7 +21,7 @@ from gitopsd.control.feed import Feed
 from gitopsd.control.privacy import View
 from gitopsd.errors import Failed, GitopsdError, NotPermitted, PersonNeeded, Suspended
 from gitopsd.ports import Supervisor
-from gitopsd.types import Adoption, CycleKind, Snapshot, Take, Update
+from gitopsd.types import Adoption, CycleKind, Pinned, Snapshot, Take, Update, parse_store_path
 
 T = TypeVar("T")
 
@@ -345,6 +345,36 @@ class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):
     async def Resume(self) -> bool:
         """End a suspension. Tells whether there was one."""
         return await self._supervisor.resume()
+
+    @varlinkmethod(return_parameter="pinned")
+    async def PinGolden(self, *, toplevel: str | None = None, generation: int | None = None) -> wire.Pinned:
+        """Make a generation golden: by its store path, by its number in the system profile, or else what runs now."""
+        if toplevel is not None and generation is not None:
+            raise InvalidParameter(parameter="generation")
+        golden, snapshot = self._supervisor.golden(), self._supervisor.snapshot()
+        if generation is not None:
+            which = golden.generation(generation)
+        elif toplevel is None and snapshot.system.current is not None:
+            which = snapshot.system.current
+        else:
+            try:
+                which = parse_store_path(toplevel or "")
+            except ValueError:
+                raise InvalidParameter(parameter="toplevel") from None
+        problem = await golden.pin(which)
+        return wire.to_wire(
+            Pinned(toplevel=which, number=golden.facts().golden_generation, problem=problem), wire.Pinned
+        )
+
+    @varlinkmethod
+    async def UnpinGolden(self) -> None:
+        """Have no golden generation: nothing is fallen back to at boot until another one is pinned."""
+        await self._supervisor.golden().unpin()
+
+    @varlinkmethod(return_parameter="count")
+    async def ResetBoots(self) -> int:
+        """Forget the bad boots of all generations and the last rollback; answers with how many bad boots there were."""
+        return await self._supervisor.golden().forgive()
 
     def _word(self, given: str | None) -> str:
         peer = self._caller.peer

@@ -351,6 +351,15 @@ class LastGood:
 
 
 @dataclass(kw_only=True)
+class Pinned:
+    """See `types.Pinned`."""
+
+    toplevel: str
+    number: int
+    problem: str
+
+
+@dataclass(kw_only=True)
 class Status:
     """See `types.Snapshot`."""
 

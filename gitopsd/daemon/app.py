@@ -16,6 +16,7 @@ from gitopsd import __version__, events
 from gitopsd.config import Config, load
 from gitopsd.control.server import ControlServer
 from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble, receivers
+from gitopsd.daemon.assessment import Assessment
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.clock import SystemClock
 from gitopsd.daemon.exposition import Exposition
@@ -131,6 +132,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     )
     meter.show(loop.snapshot)
     exposition = Exposition(meter, board.changes)
+    assessment = Assessment(units=systemd, steps=lambda: loop.in_force, store=store, board=board, clock=clock)
     life = _Life(
         paths=paths,
         around=around,
@@ -141,6 +143,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         herald=herald,
         exposition=exposition,
         store=store,
+        assessment=assessment,
     )
     _write_word(config, memory)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket), metrics=meter.text)
@@ -149,6 +152,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         if rehearsal:
             await systemd.failed()  # that it answers
             return
+        await assessment.conclude()  # before the first cycle: what was rolled back at boot is not deployed again
         await life.live(unfinished, memory.pending)
     finally:
         notify.stopping()
@@ -182,6 +186,7 @@ class _Life:
         store: SqliteStore,
         herald: OutboxHerald,
         exposition: Exposition,
+        assessment: Assessment,
     ) -> None:
         self._herald = herald
         self._exposition = exposition
@@ -192,6 +197,7 @@ class _Life:
         self._loop = loop
         self._board = board
         self._notify = notify
+        self._assessment = assessment
         self._log = structlog.get_logger()
 
     async def live(self, unfinished: Cycle | None, pending: Cycle | None) -> None:
@@ -211,7 +217,8 @@ class _Life:
         telling = asyncio.create_task(self._herald.run())
         self._exposition.use(self.config.metrics)
         exposing = asyncio.create_task(self._exposition.run())
-        tasks = {working, watching, stopping, telling, exposing}
+        assessing = asyncio.create_task(self._assessment.run())
+        tasks = {working, watching, stopping, telling, exposing, assessing}
         try:
             # Whichever ends first: stop, or the loop by an error, which then ends the daemon loudly.
             while not stopping.done() and not working.done():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from gitopsd.boot.place import Machine
 from gitopsd.checkout.follow import Following
 from gitopsd.checkout.origin import origin_of
 from gitopsd.checks.inspection import Inspection, Wanted
@@ -114,7 +115,9 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     source = mirror if config.config is not None else None
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
     units, clock = around.systemd, around.clock
-    golden = GoldenGeneration(activator, clock, around.state_dir / BOOT, max_attempts=config.boot.max_attempts)
+    golden = GoldenGeneration(
+        Machine(str(around.state_dir / BOOT)), activator, around.processes, max_attempts=config.boot.max_attempts
+    )
     through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
     limits = config.timeouts
     proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
@@ -122,6 +125,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         activator=activator,
         golden=golden,
         offline_after=config.notify.offline_after,
+        source=source,
         users=tuple(person.user for person in people),
         choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
         steps={
@@ -164,7 +168,9 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 wanted=config.verify,
                 successor=around.successor,
             ),
-            State.rollback: partial(rollback, activator=activator, builder=nix, through=through, wanted=config.verify),
+            State.rollback: partial(
+                rollback, activator=activator, builder=nix, golden=golden, through=through, wanted=config.verify
+            ),
         },
         limits={
             State.fetch: limits.fetch,

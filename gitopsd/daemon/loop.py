@@ -34,7 +34,7 @@ from gitopsd.policy import (
     takes_the_machine_down,
     target_of,
 )
-from gitopsd.ports import Activator, Choices, Clock, Golden, Herald, Meter, Store, Successor
+from gitopsd.ports import Activator, Choices, Clock, ConfigSource, Golden, Herald, Meter, Store, Successor
 from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
@@ -77,6 +77,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         users: the people whose dotfiles are kept in step here.
         choices: what each of them may decide.
         offline_after: seconds without an answer of any remote, after which somebody should know.
+        source: the configuration repository; None if none is followed.
 
     """
 
@@ -88,6 +89,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     users: tuple[str, ...]
     choices: Mapping[str, Choices] = {}
     offline_after: float = 86400.0
+    source: ConfigSource | None = None
 
 
 class Loop:
@@ -264,8 +266,13 @@ class Loop:
                 advice="add a [[dotfiles]] section to the configuration, or name another user",
             ) from None
 
+    def golden(self) -> Golden:
+        """See `ports.Supervisor`."""
+        return self._next_steps.golden
+
     async def retry(self, *, requested_by: str) -> int:
         """See `ports.Supervisor`."""
+        await self._next_steps.golden.forgive()
         await self._store.forgive()
         self._board.change(blocked="", rejected=())
         return await self.request(CycleKind.upgrade, requested_by=requested_by)
@@ -288,6 +295,11 @@ class Loop:
     async def detail(self, cycle: int) -> CycleDetail | None:
         """See `ports.Supervisor`."""
         return await self._store.detail(cycle)
+
+    @property
+    def in_force(self) -> StepSet:
+        """What the next cycle runs."""
+        return self._next_steps
 
     def use(self, steps: StepSet) -> None:
         """Take another configuration's steps from the next cycle on; the one under way keeps its own."""

@@ -20,6 +20,7 @@ from gitopsd.machine import State
 from gitopsd.types import (
     FINE,
     Announcement,
+    BootConclusion,
     Cycle,
     CycleDetail,
     CycleEnd,
@@ -206,6 +207,21 @@ class SqliteStore:
 
         await self._write(work)
 
+    async def conclude_boot(self, conclusion: BootConclusion) -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if conclusion.rejection is not None:
+                _reject(db, conclusion.rejection)
+            if conclusion.deployed is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(conclusion.deployed),))
+                db.execute("DELETE FROM rejected WHERE revision = ?", (conclusion.deployed.revision,))
+            for key, value in (("boot_told", conclusion.told), ("blocked", conclusion.blocked)):
+                if value:
+                    db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, _encode(value)))
+
+        await self._write(work)
+
     async def history(self, limit: int, before: int | None = None) -> tuple[CycleSummary, ...]:
         """See `ports.Store`."""
         top = before if before is not None else 2**62
@@ -385,6 +401,7 @@ def _memory(db: sqlite3.Connection) -> Memory:
         deployed=deployed,
         rejected=tuple(msgspec.json.decode(row[0], type=Rejection) for row in rejected),
         blocked=msgspec.json.decode(values["blocked"], type=str) if "blocked" in values else "",
+        boot_told=msgspec.json.decode(values["boot_told"], type=str) if "boot_told" in values else "",
         people=tuple(msgspec.json.decode(row[0], type=PersonFacts) for row in people),
         checkout=msgspec.json.decode(values["checkout"], type=PersonFacts) if "checkout" in values else None,
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
@@ -404,8 +421,12 @@ def _add(db: sqlite3.Connection, cycle: int, step: StepRecord, rejection: Reject
         (cycle, _encode(step), cycle),
     )
     if rejection is not None:
-        row = (rejection.revision, rejection.at, _encode(rejection))
-        db.execute("INSERT OR REPLACE INTO rejected VALUES (?, ?, ?)", row)
+        _reject(db, rejection)
+
+
+def _reject(db: sqlite3.Connection, rejection: Rejection) -> None:
+    row = (rejection.revision, rejection.at, _encode(rejection))
+    db.execute("INSERT OR REPLACE INTO rejected VALUES (?, ?, ?)", row)
 
 
 def _note_good(db: sqlite3.Connection, end: CycleEnd) -> None:

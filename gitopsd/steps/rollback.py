@@ -3,10 +3,10 @@
 import msgspec
 
 from gitopsd.config import VerifyConfig
-from gitopsd.errors import Transient
+from gitopsd.errors import GitopsdError
 from gitopsd.machine import Event
 from gitopsd.policy import called, reads_switch
-from gitopsd.ports import Activator, Builder, Reporter
+from gitopsd.ports import Activator, Builder, Golden, Reporter
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, cut_off, prove
 from gitopsd.steps.switch import tag
@@ -21,6 +21,7 @@ async def rollback(
     *,
     activator: Activator,
     builder: Builder,
+    golden: Golden,
     through: Instruments,
     wanted: VerifyConfig,
 ) -> StepResult:
@@ -37,6 +38,7 @@ async def rollback(
         problem = await prove(through, reporter, quick, switching.failed_before)
     if problem:
         message = f"{switching.reason}; the rollback to {switching.previous} failed too: {problem}"
+        message += f"; {await _golden(cycle, golden, problem)}"
         return StepResult(event=Event.block, facts=cycle.facts, message=message, outcome=Outcome.blocked)
     if not cycle.facts.chosen:
         await builder.release(built.revision)
@@ -48,6 +50,15 @@ async def rollback(
     return StepResult(
         event=Event.fail, facts=cycle.facts, message=message, outcome=Outcome.rolled_back, reject=at_fault
     )
+
+
+async def _golden(cycle: Cycle, golden: Golden, problem: str) -> str:
+    """Neither system proves good while it runs: at least the next boot is one that has. What runs is left alone."""
+    try:
+        toplevel = await golden.make_default(problem, tag(cycle, "golden boot"))
+    except GitopsdError as error:
+        return f"the boot default is not golden: {error.message}"
+    return f"the golden generation {toplevel} is the boot default now"
 
 
 async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> str:
@@ -62,6 +73,6 @@ async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> 
         if switching.mode == "boot":
             return ""
         status = await activator.activate(switching.previous, "test", tag(cycle, "rollback test"))
-    except Transient as error:
+    except GitopsdError as error:
         return error.message
     return "" if status in (0, 4) else f"switch-to-configuration: {reads_switch(status)}"

@@ -206,6 +206,9 @@ class Booting(Machine):
     def stopping(self) -> bool:
         return True
 
+    def allow(self, seconds: float) -> None:
+        pass
+
     def rules(self) -> Rules:
         return self.world.rules
 

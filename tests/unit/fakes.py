@@ -328,8 +328,14 @@ class FakeGolden:
     def facts(self) -> BootFacts:
         return msgspec.structs.replace(self.assessment, golden=self.golden)
 
-    async def pin(self, toplevel: StorePath) -> None:
+    def generation(self, number: int) -> StorePath:
+        if not 1 <= number <= len(self.activator.generations()):
+            raise Failed(f"there is no generation {number}")
+        return self.activator.generations()[number]
+
+    async def pin(self, toplevel: StorePath) -> str:
         self.golden = toplevel
+        return ""
 
     async def unpin(self) -> None:
         self.golden = None

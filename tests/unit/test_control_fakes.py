@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from unit.fakes import FakeActivator, FakeGolden
 
 from gitopsd.config import ControlConfig
 from gitopsd.control.access import Credentials, Peer
@@ -210,6 +211,7 @@ class FakeSupervisor:
         self.targets: list[tuple[str, str]] = []
         self.refusal: Exception | None = None
         self.open_streams = 0
+        self.pinning = FakeGolden(FakeActivator())
         self.deciding = {user: FakeChoices(user) for user in ("rain", "ken")}
         self._changed = asyncio.Condition()
 
@@ -223,6 +225,9 @@ class FakeSupervisor:
             for each in updates:
                 self.updates.setdefault(each.cycle, []).append(each)
             self._changed.notify_all()
+
+    def golden(self) -> FakeGolden:
+        return self.pinning
 
     def snapshot(self) -> Snapshot:
         return self.current

@@ -129,7 +129,7 @@ class World:
                 mode=self.mode,
             ),
             State.verify: partial(verify, **touching, through=through, wanted=self.wanted, successor=self.successor),
-            State.rollback: partial(rollback, **touching, through=through, wanted=self.wanted),
+            State.rollback: partial(rollback, **touching, golden=self.golden, through=through, wanted=self.wanted),
         }
         return StepSet(
             steps=steps,

@@ -72,7 +72,7 @@ class HostSpec:
         units: unit files besides sshd.service, name → text; `[Install]` is followed. A name of ours replaces it.
         etc: more files below /etc, name → text.
         settings: arguments of mkSystem (lab/default.nix), name → text: kernel, initrd, systemd, initInterfaceVersion,
-            activationScript, buildScript, nixosVersion.
+            activationScript, buildScript, nixosVersion, configurationLimit.
     """
 
     gitopsd_config: str | None = None

@@ -30,6 +30,7 @@ while IFS=$tab read -r target unit; do enable "$target" wants "$unit"; done <"$e
 printf '%s' "$nixosVersion" >"$out/nixos-version"
 printf '%s' "$initInterfaceVersion" >"$out/init-interface-version"
 printf '%s' x86_64-linux >"$out/system"
+printf '%s' "$configurationLimit" >"$out/configuration-limit"
 cp "$switchInhibitors" "$out/switch-inhibitors"
 ln -s "$kernel" "$out/kernel"
 ln -s "$initrd" "$out/initrd"

@@ -35,6 +35,8 @@ rec {
       activationScript ? "",
       # Shell text that is run at the end of the build; `exit 1` is a build that fails.
       buildScript ? "",
+      # boot.loader.*.configurationLimit: how many generations of each profile have a boot entry; 0 is all.
+      configurationLimit ? "0",
       nixosVersion ? "26.05.lab",
     }:
     let
@@ -76,6 +78,7 @@ rec {
           enabled
           activationScript
           buildScript
+          configurationLimit
           initInterfaceVersion
           nixosVersion
           ;

@@ -57,18 +57,31 @@ def write_durably(path: Path, text: str) -> None:
     os.close(directory)
 
 
+def profiles() -> list[tuple[Path, str]]:
+    """The system profile and those below system-profiles, with the begin of their entries' names."""
+    others = PROFILES / "system-profiles"
+    named = sorted(path for path in others.iterdir() if not path.name.endswith("-link")) if others.is_dir() else []
+    return [(PROFILES / "system", "nixos"), *((path, f"nixos-{path.name}") for path in named)]
+
+
+def limit() -> int:
+    """boot.loader.*.configurationLimit; 0 is none."""
+    return int((TOPLEVEL / "configuration-limit").read_text(encoding="utf-8"))
+
+
 def install_bootloader() -> None:
     """Write an entry for each generation of each system profile; the default is this toplevel."""
     entries = LOADER / "entries"
     entries.mkdir(parents=True, exist_ok=True)
     wanted = {}
-    for directory, prefix in ((PROFILES, "nixos"), (PROFILES / "system-profiles", "nixos-{}")):
-        for link in sorted(directory.glob("*-*-link")) if directory.is_dir() else ():
-            profile, number, _ = link.name.rsplit("-", 2)
-            if directory == PROFILES and profile != "system":
+    for profile, prefix in profiles():
+        links = {int(link.name.rsplit("-", 2)[1]): link for link in profile.parent.glob(f"{profile.name}-*-link")}
+        # As systemd-boot-builder.py: the limit is that of each profile, the newest are kept.
+        for number in sorted(links)[-limit() :]:
+            target = links[number].resolve()
+            if not (target / "init").exists():
                 continue
-            target = link.resolve()
-            name = f"{prefix.format(profile)}-generation-{number}.conf"
+            name = f"{prefix}-generation-{number}.conf"
             wanted[name] = f"title NixOS\nversion Generation {number}\noptions init={target}/init\n"
     for name, text in wanted.items():
         path = entries / name
