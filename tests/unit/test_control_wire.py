@@ -44,9 +44,6 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Suspension: types.Suspension,
     wire.Boot: types.BootFacts,
     wire.LastGood: types.LastGood,
-
-
-@dataclass(kw_only=True)
     wire.Pinned: types.Pinned,
     wire.Status: types.Snapshot,
     wire.Update: types.Update,
