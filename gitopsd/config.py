@@ -107,6 +107,9 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         build_timeout: how long evaluation and build may take.
         checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
             edits or commits of its own is left as it is, and status says so.
+        commit_local: publish what is edited in the checkout, by its owner or by whatever else: merged with the branch where
+            that is possible, parked beside it on `gitopsd/HOST` where it is not. For desktops; servers only pull.
+        update_inputs: refresh the inputs of the flake, in a commit of its own, when there is nothing else to publish.
         ssh_key: a private key: the one that is shown to the remote, and no other. Host keys are always checked.
         signatures: see below.
 
@@ -121,6 +124,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     attr: str = ""
     build_timeout: Seconds = 3600.0
     checkout: str = ""
+    commit_local: bool = False
+    update_inputs: bool = False
     ssh_key: str = ""
     signatures: SignaturesConfig | None = None
 
@@ -361,8 +366,6 @@ class Config(Section, frozen=True, kw_only=True):
 # promise that is not kept.
 PLANNED: dict[str, str] = {
     "reboot": "reboot policy",
-    "config.commit_local": "publishing edits of a checkout",
-    "config.update_inputs": "refreshing flake inputs",
     "config.pre_update_hooks": "hooks",
     "config.post_update_hooks": "hooks",
 }
@@ -575,6 +578,7 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         if not config.config.repo_url and not config.config.checkout:
             faults.append(Fault(path="config.repo_url", found="nothing", expected="a string, or a `checkout`"))
         _check_key(config.config.ssh_key, "config.ssh_key", faults)
+        _check_publishing(config.config, faults)
         if config.config.checkout and not Path(config.config.checkout).is_absolute():
             found = repr(config.config.checkout)
             faults.append(Fault(path="config.checkout", found=found, expected="an absolute path"))
@@ -650,6 +654,18 @@ def _check_notify(notify: NotifyConfig, faults: list[Fault]) -> None:
         faults.append(Fault(path="notify.webhook", found="something else", expected=expected))
     if notify.unit and not re.fullmatch(_UNIT, notify.unit):
         faults.append(Fault(path="notify.unit", found=repr(notify.unit), expected=_expected(UnitName)))
+
+
+def _check_publishing(wanted: SystemConfig, faults: list[Fault]) -> None:
+    if wanted.commit_local and not wanted.checkout:
+        found, expected = "true without a checkout", "`config.checkout`, where the edits are made"
+        faults.append(Fault(path="config.commit_local", found=found, expected=expected))
+    if wanted.commit_local and wanted.signatures is not None:
+        found, expected = "true beside config.signatures", "false: what it commits is not signed, and would be refused"
+        faults.append(Fault(path="config.commit_local", found=found, expected=expected))
+    if wanted.update_inputs and not wanted.commit_local:
+        found, expected = "true without commit_local", "`config.commit_local = true`, which may commit"
+        faults.append(Fault(path="config.update_inputs", found=found, expected=expected))
 
 
 def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:

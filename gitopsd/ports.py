@@ -118,6 +118,19 @@ class Checkout(Protocol):
         """Bring the checkout to the trunk if that loses nothing. Repeatable."""
 
 
+class PublishedCheckout(Checkout, Protocol):
+    """A checkout whose edits are published. None of its methods raises for a conflict: it is parked."""
+
+    async def fetch(self, facts: PersonFacts) -> PersonFacts:
+        """Learn what the remote has. Moves nothing. Repeatable."""
+
+    async def capture(self, facts: PersonFacts) -> PersonFacts:
+        """Take what was edited into a commit. Repeatable."""
+
+    async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
+        """Merge with the trunk what merges, publish everything, prove it by reading the remote back. Repeatable."""
+
+
 class Gate(Protocol):
     """What keeps secrets out of one repository: it stands before everything that is committed or published."""
 

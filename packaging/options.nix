@@ -128,6 +128,16 @@ in
             default = "";
             description = "A person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with edits or commits of its own is left as it is, and status says so.";
           };
+          commit_local = mkOption {
+            type = types.bool;
+            default = false;
+            description = "Publish what is edited in the checkout, by its owner or by whatever else: merged with the branch where that is possible, parked beside it on `gitopsd/HOST` where it is not. For desktops; servers only pull.";
+          };
+          update_inputs = mkOption {
+            type = types.bool;
+            default = false;
+            description = "Refresh the inputs of the flake, in a commit of its own, when there is nothing else to publish.";
+          };
           ssh_key = mkOption {
             type = types.str;
             default = "";

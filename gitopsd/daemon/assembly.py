@@ -8,6 +8,7 @@ import msgspec
 from gitopsd.boot.place import Machine
 from gitopsd.checkout.follow import Following
 from gitopsd.checkout.origin import origin_of
+from gitopsd.checkout.publish import Publishing
 from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
@@ -17,7 +18,7 @@ from gitopsd.daemon.loop import StepSet
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
-from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, Store, Successor
+from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
@@ -93,6 +94,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         recipe=recipe,
         timeout=system.build_timeout,
     )
+    publishing = _publishing(system, config.host, around)
     testing = f"testing-{config.host}" if system.testing else ""
     mirror = Mirror(
         around.processes,
@@ -129,9 +131,9 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         users=tuple(person.user for person in people),
         choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
         steps={
-            State.fetch: partial(fetch, people=people, source=source),
-            State.capture: partial(capture, people=people),
-            State.push: partial(push, people=people, host=config.host),
+            State.fetch: partial(fetch, people=people, source=source, checkout=publishing),
+            State.capture: partial(capture, people=people, checkout=publishing),
+            State.push: partial(push, people=people, host=config.host, checkout=publishing),
             State.pull: partial(
                 pull,
                 people=people,
@@ -141,7 +143,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 store=around.store,
                 clock=clock,
                 testing_branch=testing,
-                checkout=_checkout(system, around),
+                checkout=publishing or _checkout(system, around),
             ),
             State.build: partial(
                 build,
@@ -232,6 +234,20 @@ def _signatures(system: SystemConfig, mirror: Path, around: Surroundings) -> Sig
         allowed_signers=wanted.ssh_allowed_signers,
         gpg_keyring=wanted.gpg_keyring,
         gpg_fingerprints=wanted.gpg_fingerprints,
+    )
+
+
+def _publishing(system: SystemConfig, host: str, around: Surroundings) -> PublishedCheckout | None:
+    if not system.commit_local:
+        return None
+    return Publishing(
+        around.processes,
+        system.checkout,
+        repo_url=system.repo_url,
+        branch=system.branch,
+        host=host,
+        ssh_key=system.ssh_key,
+        flake=system.directory if system.update_inputs else None,
     )
 
 

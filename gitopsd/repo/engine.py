@@ -35,6 +35,7 @@ from gitopsd.repo.vet import MESSAGE, Vet
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj, WorkingCopy
 from gitopsd.tools.process import Account, Processes
+from gitopsd.tools.worktree import WorkTree
 from gitopsd.types import Finding
 
 _REMOTE = "origin"
@@ -148,6 +149,7 @@ class Engine:
         union: patterns of the paths that are merged as a union, see `Union`.
         ssh_key: see `Git`.
         gate: keeps secrets out of what is published; None lets everything pass.
+        jj: the working copy is jj's; else it is the work tree of a plain git repository with the trunk checked out.
 
     """
 
@@ -163,11 +165,16 @@ class Engine:
         union: Collection[str] = (),
         ssh_key: str = "",
         gate: Gate | None = None,
+        jj: bool = True,
     ) -> None:
         self.git = self._git = Git(processes, directory, account, ssh_key=ssh_key)
-        self._jj = Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
         self.trees = Trees(self._git, directory, account, host)
         self._vet = Vet(self._git, self.trees, gate, _REMOTE) if gate is not None else None
+        self._jj: Jj | WorkTree = (
+            Jj(processes, directory, account, f"{trunk}@{_REMOTE}")
+            if jj
+            else WorkTree(processes, self._git, directory, account, branch=trunk, identity=self.trees.identity)
+        )
         self._trunk = trunk
         self.bookmark = f"gitopsd/{host}"
         self.fetched: dict[str, str] = {}  # the remote's branches, as the last `fetch` of this process found them
@@ -332,13 +339,7 @@ class Engine:
         if here.parents != (memory.head,):
             if await self.trees.tree(here.commit) != memory.ours:
                 return False
-            operation = await self._jj.operation()
-            try:
-                moved = await self._move(here, memory)
-            except GitopsdError:
-                await self._jj.restore(operation)
-                raise
-            if not moved:
+            if not await self._move(here, memory):
                 return False
         parked = {path: commit for path, commit in memory.forks.items() if path in memory.conflicts}
         idle = {_HOME: ""} if "gitopsd-home" in standing.local and memory.pushed and not memory.synthetic else {}
@@ -347,15 +348,25 @@ class Engine:
         return True
 
     async def _move(self, here: WorkingCopy, memory: Memory) -> bool:
-        await self._jj.new(memory.head)
+        if isinstance(self._jj, WorkTree):
+            return await self._jj.move(here, memory.head)
+        operation = await self._jj.operation()
+        try:
+            return await self._move_with_jj(self._jj, here, memory)
+        except GitopsdError:
+            await self._jj.restore(operation)
+            raise
+
+    async def _move_with_jj(self, jj: Jj, here: WorkingCopy, memory: Memory) -> bool:
+        await jj.new(memory.head)
         # `jj new` took a snapshot of its own: an edit of the last moment is in the commit that was left.
-        left = await self._jj.change(here.change)
+        left = await jj.change(here.change)
         if left is None:
             return True
         if await self.trees.tree(left.commit) != memory.ours:
-            await self._jj.edit(here.change)
+            await jj.edit(here.change)
             return False
-        await self._jj.abandon(here.change)
+        await jj.abandon(here.change)
         return True
 
     async def _standing(self) -> Standing:
@@ -492,7 +503,8 @@ class Engine:
         if here.parents in ((base,), ()):
             return ()
         revset = f"::{here.commit} ~ ::{base}" if base else f"::{here.commit}"
-        return () if await self._jj.any_conflict(revset) else here.parents
+        conflict = isinstance(self._jj, Jj) and await self._jj.any_conflict(revset)
+        return () if conflict else here.parents
 
     async def _fit_plan(
         self, standing: Standing, here: WorkingCopy, line: Line, message: str
@@ -539,7 +551,7 @@ class Engine:
         theirs = await self.trees.tree(trunk)
         merged = await self.merge(fork=line.fork, theirs=theirs, ours=line.ours)
         if (unsettled := merged.conflicts - merged.marked - line.forks.keys()) and line.base and not line.rewritten:
-            tips = (here.commit, *await self._jj.earlier(here))
+            tips = (here.commit, *(await self._jj.earlier(here) if isinstance(self._jj, Jj) else ()))
             if forks := await own_versions_at(self.trees, trunk, tips, line.base, unsettled):
                 fork = await self._forked(line.fork, forks)
                 line = msgspec.structs.replace(line, fork=fork, forks=line.forks | forks)
@@ -667,7 +679,7 @@ class Engine:
         if left_behind and any([await self._contains(commit, local) for commit in drop]):
             updates[f"{_STOPPED}{local[:12]}"] = local
             left_behind = False
-        if plan.trunk and not left_behind:
+        if plan.trunk and not left_behind and isinstance(self._jj, Jj):  # a work tree's branch moves with its files
             if standing.checked_out:
                 # jj takes a HEAD that moved for a checkout by git, and the old files for edits made since. It detaches
                 # HEAD itself, but only once it moves the working copy.
@@ -675,7 +687,7 @@ class Engine:
                 await self._git.run("cannot detach HEAD", "update-ref", "--stdin", stdin=detach.encode())
             updates[f"{_HEADS}{self._trunk}"] = plan.trunk
         await self._remember(memory, updates)
-        if first and plan.trunk and pushed:
+        if first and plan.trunk and pushed and isinstance(self._jj, Jj):
             await self._jj.track(self._trunk, _REMOTE)
         return left_behind
 

@@ -277,13 +277,13 @@ class Trees:
         result = await self._git.run(
             *("cannot commit", "commit-tree", *chain, tree),
             stdin=message.encode(errors="replace"),
-            env=await self._identity(),
+            env=await self.identity(),
         )
         commit = result.stdout.strip()
         self._known[commit] = tree
         return commit
 
-    async def _identity(self) -> dict[str, str]:
+    async def identity(self) -> dict[str, str]:
         """The environment that names an author if git knows none."""
         if self._author is not None:
             return self._author

@@ -7,13 +7,18 @@ import msgspec
 
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.machine import Event
-from gitopsd.ports import ConfigSource, Dotfiles, Reporter
-from gitopsd.steps.people import each_person
+from gitopsd.ports import ConfigSource, Dotfiles, PublishedCheckout, Reporter
+from gitopsd.steps.people import each_person, with_checkout
 from gitopsd.types import Cycle, CycleKind, Facts, StepResult, SyncWord
 
 
 async def fetch(
-    cycle: Cycle, reporter: Reporter, *, people: Sequence[Dotfiles], source: ConfigSource | None
+    cycle: Cycle,
+    reporter: Reporter,
+    *,
+    people: Sequence[Dotfiles],
+    source: ConfigSource | None,
+    checkout: PublishedCheckout | None = None,
 ) -> StepResult:
     """Repeatable. Offline is noted, and the cycle goes on."""
     reporter.line("Fetching remote changes...")
@@ -22,6 +27,8 @@ async def fetch(
     if source is not None and cycle.kind is not CycleKind.sync:
         config, facts = await asyncio.gather(_fetch_config(cycle.facts, reporter, source), homes)
         facts = msgspec.structs.replace(config, people=facts.people)
+        if checkout is not None and cycle.kind is CycleKind.upgrade:
+            facts = await with_checkout(facts, reporter, checkout.fetch, SyncWord.fetch_failed)
     else:
         facts = await homes
     offline = facts.config_offline or any(person.offline for person in facts.people)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gitopsd.errors import Rejected
+from gitopsd.errors import Failed, Rejected, Transient
 from gitopsd.machine import Event
 from gitopsd.policy import Choice, choose, prefer_testing
 from gitopsd.ports import Activator, Checkout, Clock, ConfigSource, Dotfiles, Reporter, Signatures, Store
 from gitopsd.steps.needs import needed
 from gitopsd.steps.people import each_person, with_checkout
-from gitopsd.types import FINE, Cycle, CycleKind, Memory, Outcome, Revision, StepResult, SyncWord, SystemFacts
+from gitopsd.types import FINE, Cycle, CycleKind, Facts, Memory, Outcome, Revision, StepResult, SyncWord, SystemFacts
 
 
 async def pull(
@@ -36,6 +36,8 @@ async def pull(
     if cycle.kind is CycleKind.sync or source is None:
         return StepResult(event=Event.settled, facts=facts, message=homes, outcome=Outcome.success)
     reporter.line("Pulling latest nix-config...")
+    if cycle.facts.checkout is not None and cycle.facts.checkout.sent:
+        cycle = msgspec.structs.replace(cycle, facts=await _with_ours(cycle.facts, reporter, source))
     memory = await store.memory()
     before = memory.deployed.revision if memory.deployed is not None else await source.marked_deployed()
     system = activator.facts()
@@ -60,6 +62,14 @@ async def pull(
         facts = await with_checkout(result.facts, reporter, checkout.apply, SyncWord.failed)
         return msgspec.structs.replace(result, facts=facts)
     return result
+
+
+async def _with_ours(facts: Facts, reporter: Reporter, source: ConfigSource) -> Facts:
+    """The branch's head again, since this cycle has pushed to it."""
+    try:
+        return msgspec.structs.replace(facts, head=await reporter.retrying(source.fetch))
+    except (Transient, Failed):  # it could be asked a moment ago: what was seen then is deployed now
+        return facts
 
 
 def _may_follow(result: StepResult, memory: Memory) -> bool:

@@ -3,97 +3,19 @@
 import os
 import pwd
 import shutil
-import subprocess
 from functools import partial
 from pathlib import Path
 
 import pytest
-from people import Remote, Watched, git
+from checkouts import Checkout
+from people import Remote, git
 
-from gitopsd.checkout.follow import Following
 from gitopsd.checkout.origin import origin_of
 from gitopsd.checkout.owner import owner_of
 from gitopsd.errors import Failed
 from gitopsd.tools.mirror import Mirror
-from gitopsd.tools.process import Account, Processes
-from gitopsd.types import PersonFacts, SyncWord
-
-
-class Checkout:
-    """A clone that belongs to rain, and a way to push behind its back."""
-
-    def __init__(self, place: Path, remote: Remote) -> None:
-        self.place, self.remote = place, remote
-        self.path = place / "home" / "nix-config"
-        self.account = Account.of("rain")
-        self.processes = Watched()
-        self.path.parent.mkdir()
-        os.chown(self.path.parent, self.account.uid, self.account.gid)
-        self.other = place / "other"
-        git("clone", "--quiet", str(remote.path), str(self.other))
-        self.push("first", flake="1", other="1")
-        home = self.path.parent
-        self.run("git", "config", "--global", "safe.directory", str(remote.path), where=home)  # it is root's
-        self.run("git", "clone", "--quiet", str(remote.path), str(self.path), where=home)
-        for key, value in (("name", "rain"), ("email", "rain@example.org")):
-            self.run("git", "config", f"user.{key}", value)
-
-    def run(self, *argv: str, where: Path | None = None) -> str:
-        done = subprocess.run(
-            argv,
-            cwd=where or self.path,
-            env={"HOME": self.account.home, "PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-            user=self.account.uid,
-            group=self.account.gid,
-            extra_groups=[],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{argv}: {done.stderr}"
-        return done.stdout.strip()
-
-    def push(self, message: str, **files: str) -> str:
-        for name, text in files.items():
-            (self.other / name).write_text(f"{text}\n")
-        identity = ("-c", "user.name=o", "-c", "user.email=o@example.org")
-        git("-C", str(self.other), "add", "-A")
-        git("-C", str(self.other), *identity, "commit", "--quiet", "-m", message)
-        git("-C", str(self.other), "push", "--quiet", "origin", "HEAD:refs/heads/main")
-        return git("-C", str(self.other), "rev-parse", "HEAD").strip()
-
-    def head(self) -> str:
-        return self.run("git", "rev-parse", "HEAD")
-
-    def write(self, name: str, text: str) -> None:
-        (self.path / name).write_text(text)
-        os.chown(self.path / name, self.account.uid, self.account.gid)
-
-    def plant(self) -> Path:
-        """Programs in every place where a repository may name one; each says whom it ran as."""
-        proof = self.path.parent / "ran-as"
-        program = self.path / ".git" / "planted"
-        program.write_text(f"#!/bin/sh\nid -un >>{proof}\n[ -t 0 ] || cat 2>/dev/null\nexit 0\n")
-        program.chmod(0o755)
-        hooks = self.path / ".git" / "hooks"
-        shutil.rmtree(hooks)
-        hooks.mkdir()
-        for hook in (
-            *("post-checkout", "post-merge", "pre-commit", "post-commit", "pre-push", "reference-transaction"),
-            *("post-index-change", "pre-merge-commit", "post-rewrite", "prepare-commit-msg", "fsmonitor-watchman"),
-        ):
-            (hooks / hook).symlink_to(program)
-        for key in ("core.fsmonitor", "filter.planted.smudge", "filter.planted.clean", "core.pager", "core.editor"):
-            self.run("git", "config", key, str(program))
-        self.run("git", "config", "core.hooksPath", str(hooks))
-        (self.path / ".git" / "info" / "attributes").write_text("* filter=planted\n")
-        for place in (program, hooks, *hooks.iterdir(), self.path / ".git" / "info" / "attributes"):
-            os.chown(place, self.account.uid, self.account.gid, follow_symlinks=False)
-        return proof
-
-    async def follow(self, trunk: str) -> PersonFacts:
-        following = Following(self.processes, str(self.path), branch="main")
-        return await following.apply(PersonFacts(user="", trunk=trunk))
+from gitopsd.tools.process import Processes
+from gitopsd.types import SyncWord
 
 
 @pytest.fixture
