@@ -223,3 +223,23 @@ def test_a_checkout_follows_as_its_owner_and_its_planted_hooks_never_run(lab: La
     assert malphas.read(f"{CHECKOUT}/flake.nix") == "mine\n"
     assert "has changes that are not committed: it is left as it is" in malphas.run(["gitopsctl", "status"]).stdout
     assert not malphas.exists("/tmp/planted")
+
+
+def test_what_is_edited_in_a_checkout_is_published_and_deployed_in_the_same_upgrade(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    clone(malphas)
+    configure(scene, malphas, REPO, f'{REPO}\ncheckout = "{CHECKOUT}"\ncommit_local = true')
+    scene.push_config("theirs")
+    malphas.write(f"{CHECKOUT}/hosts/malphas/units/hello.service", HELLO.format(word="edited"), owner=USER)
+    upgraded = malphas.run(["gitopsctl", "upgrade"])
+    assert "Config changes pushed successfully" in upgraded.stdout
+    assert "hello edited" in hello(malphas)
+    log = scene.forge.git("nix-config", "log", "-2", "--format=%s", "main").splitlines()
+    assert log[0].startswith("chore(malphas): auto-update 20")
+    assert log[1] == "theirs"
+    assert malphas.sh(f"git -C {CHECKOUT} status --porcelain --branch", user=USER).stdout == "## main...origin/main\n"
+    assert malphas.sh(f"find {CHECKOUT} ! -user {USER}").stdout == ""
+    again = malphas.run(["gitopsctl", "upgrade"])
+    assert "Config changes pushed successfully" not in again.stdout
+    assert "is deployed already" in again.stdout

@@ -107,6 +107,35 @@ class FakeDotfiles:
         return await self._verb("apply", facts)
 
 
+class FakeCheckout:
+    """A checkout with one edit, which is published once; `errors` maps a verb to what it raises."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, Exception] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.edited = True
+
+    def _verb(self, verb: str, facts: PersonFacts) -> PersonFacts:
+        self.calls.append((verb, facts.trunk))
+        if verb in self.errors:
+            raise self.errors[verb]
+        return msgspec.structs.replace(facts, user="rain")
+
+    async def fetch(self, facts: PersonFacts) -> PersonFacts:
+        return self._verb("fetch", facts)
+
+    async def capture(self, facts: PersonFacts) -> PersonFacts:
+        return self._verb("capture", facts)
+
+    async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
+        self.message = message
+        sent, self.edited = self.edited, False
+        return msgspec.structs.replace(self._verb("publish", facts), sent=sent)
+
+    async def apply(self, facts: PersonFacts) -> PersonFacts:
+        return self._verb("apply", facts)
+
+
 class FakeSource:
     """A configuration repository."""
 

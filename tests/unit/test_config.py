@@ -144,3 +144,18 @@ def test_keys_and_checkouts_are_absolute_paths() -> None:
         )
     for said in ("config.checkout: found 'nix-config'", "config.ssh_key: found '/a key'", "dotfiles[0].ssh_key: found"):
         assert said in caught.value.message
+
+
+def test_a_checkout_is_published_only_where_that_can_work() -> None:
+    start = b'[config]\nrepo_url = "x"\n'
+    for text, said in (
+        (b"commit_local = true", "config.commit_local: found true without a checkout"),
+        (b'checkout = "/c"\nupdate_inputs = true', "config.update_inputs: found true without commit_local"),
+        (
+            b'checkout = "/c"\ncommit_local = true\n[config.signatures]\ngpg_keyring = "/k"',
+            "config.commit_local: found true beside config.signatures",
+        ),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse(start + text)
+        assert said in caught.value.message

@@ -9,6 +9,7 @@ from typing import Any
 from unit.fakes import (
     FakeActivator,
     FakeBuilder,
+    FakeCheckout,
     FakeClock,
     FakeDotfiles,
     FakeGolden,
@@ -79,6 +80,7 @@ class World:
         self.inspector = FakeInspector()
         self.source = FakeSource()
         self.signatures = FakeSignatures()
+        self.checkout: FakeCheckout | None = None
         self.units = FakeUnits(self.clock)
         self.prober = FakeProber()
         self.successor = FakeSuccessor()
@@ -99,9 +101,9 @@ class World:
         touching: dict[str, Any] = {"activator": self.activator, "builder": self.builder}
         through = Instruments(units=self.units, prober=self.prober, source=self.source, clock=self.clock)
         steps: dict[State, Any] = {
-            State.fetch: partial(fetch, people=self.people, source=self.source),
-            State.capture: partial(capture, people=self.people),
-            State.push: partial(push, people=self.people, host="malphas"),
+            State.fetch: partial(fetch, people=self.people, source=self.source, checkout=self.checkout),
+            State.capture: partial(capture, people=self.people, checkout=self.checkout),
+            State.push: partial(push, people=self.people, host="malphas", checkout=self.checkout),
             State.pull: partial(
                 pull,
                 people=self.people,
@@ -111,6 +113,7 @@ class World:
                 store=store,
                 clock=self.clock,
                 testing_branch="testing-malphas",
+                checkout=self.checkout,
             ),
             State.build: partial(
                 build,
@@ -158,6 +161,7 @@ class World:
                 blocked=memory.blocked,
                 suspended=memory.suspended,
                 trial=memory.trial,
+                checkout=memory.checkout,
             )
         )
         loop = Loop(
