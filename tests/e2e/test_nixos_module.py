@@ -4,6 +4,7 @@ Everything is started as people start it: by the units, the commands and the fil
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nixmodule
@@ -22,24 +23,36 @@ LIMIT = 5.0  # of the exposure, as `systemd-analyze security` counts it
 EXEMPT = {"gitopsd-boot-begin.service", "gitopsd-boot-verify.service", "gitopsd-boot-bless.service"}
 
 
-def spec(kind: str, name: str) -> HostSpec:
+def spec(kind: str, name: str, replacing: Mapping[str, str]) -> HostSpec:
     rendered = json.loads(nixmodule.RENDERED.read_text(encoding="utf-8"))[kind]
     text, units, dropins = nixmodule.files(rendered)
     mine = text.replace('"malphas"', f'"{name}"')
+    for before, after in replacing.items():
+        assert before in mine
+        mine = mine.replace(before, after)
     return HostSpec(gitopsd_config=mine, timers=True, units=units | dropins)
 
 
-def set_up(lab: Lab, *names: str, kind: str = "myModules") -> Scene:
+def set_up(
+    lab: Lab,
+    *names: str,
+    kind: str = "myModules",
+    initialised: Sequence[str] | None = None,
+    replacing: Mapping[str, str] | None = None,
+) -> Scene:
+    """A forge and hosts that the module has configured; the dotfiles of some of them are set up."""
     scene = Scene(lab, lab.forge())
-    scene.specs = {name: spec(kind, name) for name in names}
+    scene.specs = {name: spec(kind, name, replacing or {}) for name in names}
     scene.forge.create_repo("dotfiles")
     scene.forge.create_repo("nix-config")
     scene.push_config("first configuration")
     for name, host in zip(names, lab.hosts(*names, files=scene.files(), spec=scene.specs[names[0]]), strict=True):
         scene.hosts[name] = host
-    scene.forge.push_tree("dotfiles", {"dot_bashrc": "# rain's bashrc\n", "dot_profile": "one\n"}, "first dotfiles")
+    first = {"dot_bashrc": "# rain's bashrc\n", "dot_profile": "one\n", "dot_vimrc": "set number\n"}
+    scene.forge.push_tree("dotfiles", first, "first dotfiles")
     for host in scene.hosts.values():
-        init_dotfiles(host)
+        if initialised is None or host.name in initialised:
+            init_dotfiles(host)
         host.sh("git clone -q git@forge:nix-config.git ~/nix-config", user=USER)
     return scene
 
