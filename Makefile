@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 # PyPI on Debian 12, so the virtual environment sees the system's packages.
 SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
-.PHONY: help demo test lint types unit tools soak crashes lab bench image clean
+.PHONY: help demo site test lint types unit tools soak crashes lab bench image clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -45,6 +45,10 @@ lab: image ## machines with real systemd, nix and reboots
 
 bench: image ## figures, each beside its floor in the same run
 	$(PY) -m bench
+
+site: $(VENV)/.ready ## the documentation as a site, in site/; a warning is an error
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 image: $(VENV)/.ready ## the lab's image: about a minute, once
 	$(PY) -m lab image
