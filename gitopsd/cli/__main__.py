@@ -180,6 +180,8 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     history.add_argument("-n", "--number", type=_positive, default=20, metavar="N", help="how many (20)")
     show = add("show", verbs.show, "show one finished cycle")
     show.add_argument("cycle", type=_positive, metavar="CYCLE", help="its number, as in history")
+    doctor = add("doctor", _doctor, "check everything that must be right on this host, and tell how to put it right")
+    doctor.add_argument("--config", metavar="FILE", help="else /etc/gitopsd/config.toml")
     add("metrics", verbs.metrics, "print the figures, as Prometheus reads them")
     _add_dotfiles(subparsers.add_parser("dotfiles", help="decide about your dotfiles", allow_abbrev=False), common)
     _add_golden(subparsers, common)
@@ -219,6 +221,12 @@ def _add_boot(parent: Any, common: argparse.ArgumentParser) -> None:
     ):
         verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
         verb.set_defaults(run=run, verb=name)
+
+
+def _doctor(args: argparse.Namespace, terminal: Terminal) -> int:
+    from gitopsd.cli.doctor import doctor  # noqa: PLC0415 - needed by this verb only
+
+    return doctor(args, terminal)
 
 
 _SIDES = """\

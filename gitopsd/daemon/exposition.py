@@ -18,7 +18,7 @@ from gitopsd.daemon.aside import aside
 from gitopsd.daemon.metrics import Metrics
 from gitopsd.types import Snapshot
 
-_PAUSE = 5.0  # seconds between two writes: a build tells many things, and Prometheus looks every 15 s at most
+_PAUSE = 0.5  # seconds between two writes: a build tells many things
 _CLIENTS = 8  # at once
 _PATIENCE = 5.0  # seconds that one of them gets
 _LONGEST = 8192  # bytes of a request

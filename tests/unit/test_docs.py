@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gitopsd.cli import __main__ as cli
 from gitopsd.events import MESSAGE_IDS
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ GENERATOR = runpy.run_path(str(DOCS / "generate.py"))
 PAGES: dict[str, Callable[[], str]] = GENERATOR["PAGES"]
 TEXTS = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
 TEXTS.append(ROOT / "packaging" / "README.md")
+PARSER = cli._parser()
 LEVELS = {"debug", "info", "warning", "error", "critical", "say"}
 
 
@@ -112,6 +114,16 @@ def test_every_message_id_is_explained_once_and_its_entry_says_what_to_do() -> N
     for subject, words in entries.values():
         assert len(subject) < 80
         assert "\n    " in words or "There is nothing to do" in words
+
+
+def test_commands_that_the_catalog_and_the_alerts_name_exist() -> None:
+    named = []
+    for file in ("gitopsd.catalog", "monitoring/alerts.yml"):
+        text = (ROOT / "packaging" / file).read_text(encoding="utf-8").replace("@GITOPSD_CYCLE@", "1")
+        named += re.findall(r"gitopsctl ((?:(?:[a-z-]+|1|FILE)\b ?)+)", text.replace("CYCLE", "1"))
+    assert len(named) > 20
+    for words in named:
+        assert PARSER.parse_args(words.split()).run, words
 
 
 def test_fields_that_the_catalog_fills_in_are_fields_that_we_write() -> None:

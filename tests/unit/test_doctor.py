@@ -1,0 +1,83 @@
+"""The examination of a host; what it finds on a real one is shown in tests/e2e/test_operations.py."""
+
+import json
+from pathlib import Path
+
+import pytest
+from unit.test_cli_run import run
+from unit.test_control_fakes import Daemon
+
+from gitopsd.doctor import host, remotes
+from gitopsd.doctor.finding import Verdict
+from gitopsd.tools.process import Processes
+
+
+async def test_a_configuration_with_faults_ends_with_status_2_and_the_rest_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[contrl]\n")
+    async with Daemon(tmp_path / "socket") as daemon:
+        ran = await run(daemon, "doctor", "--json", "--config", str(tmp_path / "config.toml"))
+    assert ran.code == 2
+    found = json.loads(ran.out)
+    (faulty,) = [each for each in found if each["check"] == "configuration"]
+    assert faulty["verdict"] == "fault"
+    assert "contrl" in faulty["what"]
+    assert any(each["check"] == "daemon" and each["verdict"] == "ok" for each in found)
+
+
+# What git and ssh print (LC_ALL=C), and what it is taken for.
+@pytest.mark.parametrize(
+    ("text", "offline", "verdict", "words"),
+    [
+        ("Host key verification failed.\nfatal: Could not read from remote repository.", False, "fault", "host key"),
+        ("git@forge: Permission denied (publickey).\nfatal: Could not read", False, "fault", "takes no key of rain"),
+        ("ssh: Could not resolve hostname forge: Name or service not known", True, "warning", "cannot be reached"),
+        ("ERROR: Repository not found.\nfatal: Could not read", False, "fault", "no repository"),
+        ("something new\n", False, "fault", "something new"),
+        ("", False, "fault", "no message"),
+    ],
+)
+def test_what_git_says_is_taken_for_what_it_is(text: str, offline: bool, verdict: str, words: str) -> None:
+    finding = next(remotes._reasons("dotfiles", "git@forge:dotfiles.git", "rain", text, offline=offline))
+    assert finding.verdict is Verdict(verdict)
+    assert words in finding.what
+    assert finding.fix
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("git@forge:dotfiles.git", "forge"),
+        ("ssh://git@forge:2222/x", "forge"),
+        ("https://example.org/x", "example.org"),
+        ("/srv/git/x", "/srv/git/x"),
+    ],
+)
+def test_the_host_of_a_url_is_found(url: str, name: str) -> None:
+    assert remotes._host(url) == name
+
+
+async def test_a_missing_and_an_old_program_are_named(tmp_path: Path) -> None:
+    for name in ("git", "ssh", "setpriv", "jj", "chezmoi"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho {name} {'0.30.0' if name == 'jj' else '99.1.2'}\n")
+        program.chmod(0o755)
+    found = [
+        each async for each in host.programs(Processes(f"{tmp_path}:/bin"), None) if each.verdict is not Verdict.ok
+    ]
+    old = [each for each in found if each.what.startswith("jj 0.30.0 is older than 0.42")]
+    assert [each.verdict for each in old] == [Verdict.warning]
+
+
+def test_a_socket_in_a_directory_of_others_is_a_fault(tmp_path: Path) -> None:
+    import socket  # noqa: PLC0415
+
+    place = tmp_path / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    with socket.socket(socket.AF_UNIX) as it:
+        it.bind(str(place / "io.gitopsd"))
+        (place / "io.gitopsd").chmod(0o666)
+        (finding,) = host.socket_rights(str(place / "io.gitopsd"), "")
+        assert finding.verdict is Verdict.fault
+        assert "answer in the daemon's place" in finding.what
+    assert next(host.socket_rights(str(place / "nothing"), "")).verdict is Verdict.fault
