@@ -92,6 +92,26 @@ class SignaturesConfig(Section, frozen=True, kw_only=True):
     gpg_fingerprints: tuple[str, ...] = ()
 
 
+class HookConfig(Section, frozen=True, kw_only=True):
+    """`[[config.pre_update_hooks]]` and `[[config.post_update_hooks]]`: a unit that is started and waited for.
+
+    Those before an update run once a revision is to be built. Those after it run once the new system has proved good,
+    before it becomes the boot default; nothing runs them with `mode = "boot"`. A oneshot without `RemainAfterExit=` is
+    run each time.
+
+    Args:
+        unit: what is started.
+        required: if it fails before the update, nothing is built; if it fails after it, the new system has not proved
+            good. One that is not required is noted.
+        timeout: how long it may take, after which it is stopped.
+
+    """
+
+    unit: UnitName
+    required: bool = True
+    timeout: Seconds = 300.0
+
+
 class SystemConfig(Section, frozen=True, kw_only=True):
     """`[config]`: the repository that holds the NixOS configuration.
 
@@ -112,6 +132,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         update_inputs: refresh the inputs of the flake, in a commit of its own, when there is nothing else to publish.
         ssh_key: a private key: the one that is shown to the remote, and no other. Host keys are always checked.
         signatures: see below.
+        pre_update_hooks: see below.
+        post_update_hooks: see below.
 
     """
 
@@ -128,6 +150,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     update_inputs: bool = False
     ssh_key: str = ""
     signatures: SignaturesConfig | None = None
+    pre_update_hooks: tuple[HookConfig, ...] = ()
+    post_update_hooks: tuple[HookConfig, ...] = ()
 
 
 class SwitchConfig(Section, frozen=True, kw_only=True):
@@ -366,8 +390,6 @@ class Config(Section, frozen=True, kw_only=True):
 # promise that is not kept.
 PLANNED: dict[str, str] = {
     "reboot": "reboot policy",
-    "config.pre_update_hooks": "hooks",
-    "config.post_update_hooks": "hooks",
 }
 
 
@@ -613,6 +635,13 @@ def _check_key(file: str, path: str, faults: list[Fault]) -> None:
 
 
 def _check_recipe(wanted: SystemConfig, faults: list[Fault]) -> None:
+    for name, hooks in (("pre", wanted.pre_update_hooks), ("post", wanted.post_update_hooks)):
+        units = [hook.unit for hook in hooks]
+        faults.extend(
+            Fault(path=f"config.{name}_update_hooks[{i}].unit", found=f"{unit!r} again", expected="each unit once")
+            for i, unit in enumerate(units)
+            if unit in units[:i]
+        )
     if wanted.flake and wanted.attr:
         faults.append(Fault(path="config.attr", found=repr(wanted.attr), expected="nothing, or `flake = false`"))
     if not wanted.flake and not wanted.attr:

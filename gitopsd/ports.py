@@ -388,6 +388,27 @@ class Units(Protocol):
         """Subscribe to changes; subscribe first, then look."""
 
 
+class Hooks(Protocol):
+    """Starts units that a person wants before and after an update."""
+
+    async def last(self, unit: str) -> str:
+        """The InvocationID of the unit's newest start; empty if it has none. Keeps what systemd knows of the unit."""
+
+    async def run(self, unit: str, *, before: str, since: float, limit: float) -> str:
+        """Start the unit, unless it was started already since `before`, and wait for its end.
+
+        Args:
+            unit: its name.
+            before: what `last` said before it was started first.
+            since: when that was, seconds since the epoch.
+            limit: seconds, after which it is stopped.
+
+        Returns:
+            What went wrong, one sentence; empty if nothing.
+
+        """
+
+
 class Watch(Protocol):
     """A subscription to changes of units."""
 

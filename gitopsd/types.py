@@ -449,6 +449,29 @@ class Switching(Value, frozen=True, kw_only=True):
     cut_off: bool = False
 
 
+class HookRun(Value, frozen=True, kw_only=True):
+    """One run of a hook: written before the unit is started, and again at its end, so that no crash runs it twice.
+
+    Args:
+        when: `pre` or `post`.
+        unit: what is started.
+        boot_id: the boot in which it was started; another one now means that it was cut off.
+        before: the unit's InvocationID before that; empty if it had none.
+        at: when it was about to be started, seconds since the epoch.
+        ended: it was seen to have ended.
+        problem: what went wrong; empty if nothing.
+
+    """
+
+    when: str
+    unit: str
+    boot_id: str
+    before: str
+    at: float
+    ended: bool = False
+    problem: str = ""
+
+
 class Facts(Value, frozen=True, kw_only=True):
     """What a cycle has learned and decided so far; the memory that a crash must not lose.
 
@@ -468,6 +491,7 @@ class Facts(Value, frozen=True, kw_only=True):
         chosen: what a person goes back to, such as `generation 3`; empty for what was built.
         generation: its number in the system profile; 0 if it becomes a new one.
         leaves: the revision that the person goes back from; rejected once the chosen one has proved itself.
+        hooks: the units that were started before and after the update.
 
     """
 
@@ -486,6 +510,7 @@ class Facts(Value, frozen=True, kw_only=True):
     chosen: str = ""
     generation: int = 0
     leaves: Revision | None = None
+    hooks: tuple[HookRun, ...] = ()
 
 
 class Cycle(Value, frozen=True, kw_only=True):

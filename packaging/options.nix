@@ -169,6 +169,58 @@ in
             default = null;
             description = "Whose commits are deployed. Without this section, everybody's who can push.";
           };
+          pre_update_hooks = mkOption {
+            type = types.listOf (
+              types.submodule {
+                freeformType = toml;
+                options = {
+                  unit = mkOption {
+                    type = types.nullOr unitName;
+                    default = null;
+                    description = "What is started.";
+                  };
+                  required = mkOption {
+                    type = types.bool;
+                    default = true;
+                    description = "If it fails before the update, nothing is built; if it fails after it, the new system has not proved good. One that is not required is noted.";
+                  };
+                  timeout = mkOption {
+                    type = duration;
+                    default = "5min";
+                    description = "How long it may take, after which it is stopped.";
+                  };
+                };
+              }
+            );
+            default = [ ];
+            description = "A unit that is started and waited for.";
+          };
+          post_update_hooks = mkOption {
+            type = types.listOf (
+              types.submodule {
+                freeformType = toml;
+                options = {
+                  unit = mkOption {
+                    type = types.nullOr unitName;
+                    default = null;
+                    description = "What is started.";
+                  };
+                  required = mkOption {
+                    type = types.bool;
+                    default = true;
+                    description = "If it fails before the update, nothing is built; if it fails after it, the new system has not proved good. One that is not required is noted.";
+                  };
+                  timeout = mkOption {
+                    type = duration;
+                    default = "5min";
+                    description = "How long it may take, after which it is stopped.";
+                  };
+                };
+              }
+            );
+            default = [ ];
+            description = "A unit that is started and waited for.";
+          };
         };
       }
     );

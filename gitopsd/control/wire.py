@@ -181,6 +181,17 @@ class Review:
 
 
 @dataclass(kw_only=True)
+class HookRun:
+    """See `types.HookRun`."""
+
+    when: str
+    unit: str
+    at: float
+    ended: bool
+    problem: str
+
+
+@dataclass(kw_only=True)
 class Facts:
     """See `types.Facts`."""
 
@@ -199,6 +210,7 @@ class Facts:
     chosen: str
     generation: int
     leaves: str | None
+    hooks: list[HookRun]
 
 
 @dataclass(kw_only=True)

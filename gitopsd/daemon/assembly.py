@@ -22,6 +22,7 @@ from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout,
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
+from gitopsd.steps.hooks import HookPlan
 from gitopsd.steps.proof import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
@@ -30,6 +31,7 @@ from gitopsd.steps.switch import switch
 from gitopsd.steps.verify import verify
 from gitopsd.tools.activation import Activation
 from gitopsd.tools.golden import GoldenGeneration
+from gitopsd.tools.hook_units import HookUnits
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix, Recipe
 from gitopsd.tools.probe import Probes
@@ -123,6 +125,14 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
     limits = config.timeouts
     proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
+    hooks = HookPlan(
+        hooks=HookUnits(around.systemd, around.processes, clock),
+        clock=clock,
+        pre=system.pre_update_hooks,
+        post=system.post_update_hooks,
+    )
+    before, after = hooks.longest(hooks.pre), hooks.longest(hooks.post)
+    building = system.build_timeout * config.retry.build.attempts + wanted.longest() + before
     steps = StepSet(
         activator=activator,
         golden=golden,
@@ -152,6 +162,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 source=mirror,
                 activator=activator,
                 mode=config.switch.mode,
+                hooks=hooks,
             ),
             State.switch: partial(
                 switch,
@@ -169,6 +180,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 through=through,
                 wanted=config.verify,
                 successor=around.successor,
+                hooks=hooks,
             ),
             State.rollback: partial(
                 rollback, activator=activator, builder=nix, golden=golden, through=through, wanted=config.verify
@@ -179,9 +191,9 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.capture: limits.capture,
             State.push: limits.push,
             State.pull: limits.pull,
-            State.build: system.build_timeout * config.retry.build.attempts + wanted.longest() + _SLACK,
+            State.build: building + _SLACK,
             State.switch: config.switch.timeout + _SLACK,
-            State.verify: proving + config.switch.timeout,
+            State.verify: proving + config.switch.timeout + after,
             State.rollback: proving + 2 * config.switch.timeout,
         },
         retry={

@@ -6,6 +6,7 @@ from gitopsd.errors import GitopsdError, Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import explained, plan, same_system, short, stopping
 from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
+from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.needs import needed
 from gitopsd.types import Built, Check, Cycle, CycleKind, Facts, Outcome, Review, StepResult, SystemFacts, Verdict
 
@@ -19,9 +20,15 @@ async def build(
     source: ConfigSource,
     activator: Activator,
     mode: str,
+    hooks: HookPlan,
 ) -> StepResult:
-    """Repeatable: nix builds the same revision once."""
+    """Repeatable: nix builds the same revision once, and a hook is not run twice."""
     revision = needed(cycle.facts.candidate, "a candidate")
+    if cycle.kind is CycleKind.upgrade and hooks.pre:
+        facts, problem = await run_hooks(cycle.facts, reporter, hooks, "pre")
+        cycle = msgspec.structs.replace(cycle, facts=facts)
+        if problem:
+            return _hook_failed(facts, reporter, problem)
     reporter.line("=== Validating NixOS Build ===")
     tried = cycle.facts.tried_before  # a later trial that fails comes back to it
     await builder.release_others(revision, *([tried] if tried is not None else []))
@@ -99,6 +106,14 @@ def _stopped(facts: Facts, reporter: Reporter, review: Review) -> StepResult:
         outcome=Outcome.check_failed if reject else Outcome.failed,
         reject=reject,
     )
+
+
+def _hook_failed(facts: Facts, reporter: Reporter, problem: str) -> StepResult:
+    """A required hook failed before anything was built. That is not held against the revision."""
+    message = f"a required pre-update hook did not succeed: {problem}"
+    reporter.line(message)
+    reporter.line("Deployment aborted")
+    return StepResult(event=Event.fail, facts=facts, message=message, outcome=Outcome.failed)
 
 
 def _say_refused(reporter: Reporter, text: str) -> None:

@@ -7,6 +7,7 @@ from gitopsd.errors import Transient
 from gitopsd.machine import Event
 from gitopsd.policy import reads_switch, short
 from gitopsd.ports import Activator, Builder, Reporter, Successor
+from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, Newer, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
@@ -22,6 +23,7 @@ async def verify(
     through: Instruments,
     wanted: VerifyConfig,
     successor: Successor,
+    hooks: HookPlan,
 ) -> StepResult:
     """Looks before it acts: after a crash it verifies again from the start, after a reboot it asks what runs."""
     built = needed(cycle.facts.built, "a built toplevel")
@@ -49,6 +51,12 @@ async def verify(
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, reject=False, cut_off=True)
+    if hooks.post and not cycle.facts.chosen:
+        facts, problem = await run_hooks(cycle.facts, reporter, hooks, "post")
+        cycle = msgspec.structs.replace(cycle, facts=facts)
+        if problem:
+            why = f"a required post-update hook did not succeed: {problem}"
+            return _not_good(cycle, reporter, switching, wanted, why, reject=True)
     if cycle.facts.trial:
         return await _tested(cycle, reporter, built, builder)
     problem = await _make_default(cycle, built, activator)

@@ -220,6 +220,23 @@ class Systemd:
         """Restart a unit; returns once the job is queued."""
         await self._ask(lambda: self._connect().RestartUnit(name, "replace", timeout=_CALL))
 
+    async def start_once(self, name: str) -> None:
+        """Start a unit, asking once; returns when the job is queued. It may be, even if nobody answers (`timeout`)."""
+        await self._call(lambda: self._connect().StartUnit(name, "replace", timeout=_CALL))
+
+    async def load(self, name: str) -> Unit:
+        """All properties of a unit, which is read from its file if systemd has it not in memory.
+
+        It then stays in memory, with its last result, for as long as our connection does.
+        """
+
+        def work() -> Unit:
+            path = self._connect().LoadUnit(name, timeout=_CALL)
+            self._raw(path, f"{_BUS}.Unit", "Ref", None)
+            return self._properties(path)
+
+        return await self._ask(work)
+
     async def reset_failed(self, name: str) -> None:
         """Have systemd forget that a unit failed; a transient one is gone then."""
         await self._ask(lambda: self._connect().ResetFailedUnit(name, timeout=_CALL))

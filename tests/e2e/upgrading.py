@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-from e2e.scene import CONFIG, Scene
+from e2e.scene import Scene, set_up
 from lab import Host, Lab
-from lab.nixos import HostSpec
 
 Json = dict[str, Any]
 
@@ -55,13 +54,7 @@ def deploys(host: Host) -> None:
 
 def one(lab: Lab, more: str = "") -> tuple[Scene, Host]:
     """A host in step with its forge."""
-    scene = Scene(lab, lab.forge())
-    text = CONFIG.format(host="malphas", soak="1s", more=more)
-    before, _, after = text.partition("[[dotfiles]]")
-    scene.specs["malphas"] = HostSpec(gitopsd_config=before + after[after.index("[config]") :])
-    scene.forge.create_repo("nix-config")
-    scene.push_config("first configuration")
-    scene.hosts["malphas"] = lab.host("malphas", scene.specs["malphas"], files=scene.files())
+    scene = set_up(lab, "malphas", soak="1s", more=more, homes=False)
     return scene, scene.hosts["malphas"]
 
 

@@ -287,6 +287,22 @@ class FakeInspector:
         return Review(checks=self.checks, closure="hello: ∅ → 1.0", reboot=("kernel",))
 
 
+class FakeHooks:
+    """Runs units by writing them down; `problems` says what goes wrong with which."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.problems: dict[str, str] = {}
+
+    async def last(self, unit: str) -> str:
+        return str(self.ran.count(unit)) if unit in self.ran else ""
+
+    async def run(self, unit: str, *, before: str, since: float, limit: float) -> str:
+        if await self.last(unit) == before:
+            self.ran.append(unit)
+        return self.problems.get(unit, "")
+
+
 class FakeActivator:
     """A machine that can be switched: `test` changes what runs, the profile and `boot` what boots."""
 

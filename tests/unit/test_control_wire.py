@@ -30,6 +30,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Switching: types.Switching,
     wire.Check: types.Check,
     wire.Review: types.Review,
+    wire.HookRun: types.HookRun,
     wire.Facts: types.Facts,
     wire.Cycle: types.Cycle,
     wire.Step: types.StepRecord,
@@ -49,7 +50,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Update: types.Update,
 }
 # What is of no use to a client.
-LEFT_OUT: dict[type, set[str]] = {wire.Cycle: {"boot_id"}, wire.Trial: {"boot_id"}}
+LEFT_OUT: dict[type, set[str]] = {wire.Cycle: {"boot_id"}, wire.HookRun: {"boot_id", "before"}, wire.Trial: {"boot_id"}}
 
 
 @pytest.mark.parametrize("shape", PAIRS, ids=lambda shape: shape.__name__)

@@ -8,7 +8,7 @@ import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
 from unit.world import Crashing, World, upgraded
 
-from gitopsd.config import ProbeConfig
+from gitopsd.config import HookConfig, ProbeConfig
 from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, State
 from gitopsd.types import Check, CycleKind, Outcome, Revision, SyncWord, UnitHealth, Verdict
@@ -208,6 +208,61 @@ async def test_a_dry_run_that_waits_is_not_merged_with_what_changes_something(wo
     kinds = [summary.kind for summary in await daemon.store.history(9)]
     await daemon.stop()
     assert kinds == [CycleKind.sync, CycleKind.plan, CycleKind.upgrade]
+
+
+async def test_hooks_run_in_order_around_the_update_and_not_in_a_dry_run(world: World) -> None:
+    world.pre = (HookConfig(unit="snapshot.service"), HookConfig(unit="nice.service", required=False))
+    world.post = (HookConfig(unit="smoke.service"),)
+    world.hooks.problems["nice.service"] = "nice.service failed"
+    await upgraded(world, kind=CycleKind.plan)
+    assert world.hooks.ran == []
+    summary, updates = await upgraded(world)
+    assert summary.outcome is Outcome.success
+    assert world.hooks.ran == ["snapshot.service", "nice.service", "smoke.service"]
+    assert "note: pre-update hook: nice.service failed" in [update.line for update in updates]
+
+
+async def test_a_required_hook_that_fails_before_the_update_changes_nothing_and_rejects_nothing(world: World) -> None:
+    world.pre = (HookConfig(unit="snapshot.service"),)
+    world.hooks.problems["snapshot.service"] = "snapshot.service failed (exit-code)"
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.failed
+    assert "snapshot.service failed" in summary.message
+    assert world.builder.built == []
+    world.hooks.problems.clear()
+    assert (await upgraded(world))[0].outcome is Outcome.success
+
+
+async def test_a_required_hook_that_fails_after_the_switch_rolls_back(world: World) -> None:
+    world.post = (HookConfig(unit="smoke.service"),)
+    world.hooks.problems["smoke.service"] = "smoke.service failed"
+    assert (await upgraded(world))[0].outcome is Outcome.rolled_back
+    assert world.activator.boot_default == world.activator.current == OLD
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_hook_runs_once_for_a_cycle_wherever_the_daemon_dies(tmp_path: Path, *, after: bool) -> None:
+    points = 0
+    for at in range(1, 30):
+        directory = tmp_path / str(at)
+        directory.mkdir()
+        world = World(directory)
+        world.pre, world.post = (HookConfig(unit="snapshot.service"),), (HookConfig(unit="smoke.service"),)
+        crashing = Crashing(at, after=after)
+        crashing.wrap(world.hooks, ("last", "run"))
+        daemon = await world.start(crashing)
+        await daemon.end_of(await daemon.ask())
+        await daemon.stop()
+        if not daemon.crashed:
+            break
+        points += 1
+        crashing.at = -1
+        daemon = await world.start()
+        await daemon.rests()
+        ended = await daemon.store.history(1)
+        await daemon.stop()
+        assert world.hooks.ran == (["snapshot.service", "smoke.service"] if ended else []), f"at {at}"
+    assert points > 10
 
 
 async def test_what_the_checks_found_is_kept_with_the_cycle(world: World) -> None:

@@ -14,6 +14,7 @@ from unit.fakes import (
     FakeDotfiles,
     FakeGolden,
     FakeHerald,
+    FakeHooks,
     FakeInspector,
     FakeMeter,
     FakeProber,
@@ -23,7 +24,7 @@ from unit.fakes import (
     FakeUnits,
 )
 
-from gitopsd.config import RetrySection, VerifyConfig
+from gitopsd.config import HookConfig, RetrySection, VerifyConfig
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.loop import Loop, StepSet
 from gitopsd.daemon.notify import Notify
@@ -33,6 +34,7 @@ from gitopsd.ports import Herald, Meter
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
+from gitopsd.steps.hooks import HookPlan
 from gitopsd.steps.proof import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
@@ -78,6 +80,9 @@ class World:
         self.activator = FakeActivator()
         self.builder = FakeBuilder()
         self.inspector = FakeInspector()
+        self.hooks = FakeHooks()
+        self.pre: tuple[HookConfig, ...] = ()
+        self.post: tuple[HookConfig, ...] = ()
         self.source = FakeSource()
         self.signatures = FakeSignatures()
         self.checkout: FakeCheckout | None = None
@@ -100,6 +105,7 @@ class World:
     def steps(self, store: SqliteStore) -> StepSet:
         touching: dict[str, Any] = {"activator": self.activator, "builder": self.builder}
         through = Instruments(units=self.units, prober=self.prober, source=self.source, clock=self.clock)
+        hooks = HookPlan(hooks=self.hooks, clock=self.clock, pre=self.pre, post=self.post)
         steps: dict[State, Any] = {
             State.fetch: partial(fetch, people=self.people, source=self.source, checkout=self.checkout),
             State.capture: partial(capture, people=self.people, checkout=self.checkout),
@@ -122,6 +128,7 @@ class World:
                 source=self.source,
                 activator=self.activator,
                 mode=self.mode,
+                hooks=hooks,
             ),
             State.switch: partial(
                 switch,
@@ -131,7 +138,9 @@ class World:
                 validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
-            State.verify: partial(verify, **touching, through=through, wanted=self.wanted, successor=self.successor),
+            State.verify: partial(
+                verify, **touching, through=through, wanted=self.wanted, successor=self.successor, hooks=hooks
+            ),
             State.rollback: partial(rollback, **touching, golden=self.golden, through=through, wanted=self.wanted),
         }
         return StepSet(
