@@ -125,6 +125,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
         file: of a repository that is no flake, below `directory`.
         attr: of that file: the system's `config.system.build.toplevel`.
         build_timeout: how long evaluation and build may take.
+        memory_max: what evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where
+            no nix daemon does them. What takes more is ended, and the revision stays eligible.
         checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
             edits or commits of its own is left as it is, and status says so.
         commit_local: publish what is edited in the checkout, by its owner or by whatever else: merged with the branch where
@@ -145,6 +147,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     file: str = "default.nix"
     attr: str = ""
     build_timeout: Seconds = 3600.0
+    memory_max: str = "75%"
     checkout: str = ""
     commit_local: bool = False
     update_inputs: bool = False
@@ -635,6 +638,9 @@ def _check_key(file: str, path: str, faults: list[Fault]) -> None:
 
 
 def _check_recipe(wanted: SystemConfig, faults: list[Fault]) -> None:
+    if not re.fullmatch(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity", wanted.memory_max):
+        expected = 'a size such as "2G", a share such as "75%", or "infinity"'
+        faults.append(Fault(path="config.memory_max", found=repr(wanted.memory_max), expected=expected))
     for name, hooks in (("pre", wanted.pre_update_hooks), ("post", wanted.post_update_hooks)):
         units = [hook.unit for hook in hooks]
         faults.extend(

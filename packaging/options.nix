@@ -123,6 +123,11 @@ in
             default = "1h";
             description = "How long evaluation and build may take.";
           };
+          memory_max = mkOption {
+            type = types.str;
+            default = "75%";
+            description = "What evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where no nix daemon does them. What takes more is ended, and the revision stays eligible.";
+          };
           checkout = mkOption {
             type = types.str;
             default = "";

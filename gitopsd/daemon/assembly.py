@@ -95,6 +95,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         roots=around.state_dir / ROOTS,
         recipe=recipe,
         timeout=system.build_timeout,
+        memory_max=system.memory_max,
     )
     publishing = _publishing(system, config.host, around)
     testing = f"testing-{config.host}" if system.testing else ""

@@ -50,7 +50,8 @@ async def build(
     facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
     same = _nothing_to_do(facts, activator.facts(), mode)
     if same is not None:
-        await builder.release(revision)  # it runs, or is the boot default
+        if not facts.trial:  # it runs, or is the boot default; nothing but its root keeps a trial
+            await builder.release(revision)
         if same.outcome is Outcome.up_to_date and not facts.trial and cycle.kind is CycleKind.upgrade:
             await source.mark_deployed(revision)
         return same

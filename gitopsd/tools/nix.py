@@ -2,17 +2,19 @@
 
 import json
 import re
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
-from gitopsd.tools.nix_log import NixLog, judged
+from gitopsd.tools.nix_log import NixLog, judged, out_of_memory
 from gitopsd.tools.process import CommandFailed, Processes
 from gitopsd.types import Revision, StorePath, parse_store_path
 
 _SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
+_SCOPE = "gitopsd-build.scope"
 _QUICK = 60.0  # seconds for a command that builds nothing
 _NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
 
@@ -65,24 +67,51 @@ class Nix:
         roots: an existing directory for GC roots of what is built and not deployed yet.
         recipe: what of the repository is built.
         timeout: seconds that evaluation and build may take.
+        memory_max: what they may take of the memory, as systemd.resource-control(5) has it.
 
     """
 
-    def __init__(self, processes: Processes, *, mirror: Path, roots: Path, recipe: Recipe, timeout: float) -> None:
+    def __init__(
+        self,
+        processes: Processes,
+        *,
+        mirror: Path,
+        roots: Path,
+        recipe: Recipe,
+        timeout: float,
+        memory_max: str = "infinity",
+    ) -> None:
         self._processes = processes
         self._mirror = mirror
         self._roots = roots
         self._recipe = recipe
         self._timeout = timeout
+        self._memory_max = memory_max
 
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
         """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
         log = NixLog(progress)
+        scope = await self._scope()
         try:
-            result = await self._processes.run(self._command(revision), timeout=self._timeout, on_stderr=log.feed)
+            command = [*scope, *self._command(revision)]
+            result = await self._processes.run(command, timeout=self._timeout, on_stderr=log.feed)
         except CommandFailed as error:
+            if error.result.status == -signal.SIGKILL:  # by the kernel or a person; what we end raises `Transient`
+                raise out_of_memory(revision, log.what_failed() or error.message) from error
             raise judged(log, revision, self._recipe.origin, error) from error
         return parse_store_path(result.stdout.strip())
+
+    async def _scope(self) -> list[str]:
+        """The words before nix that limit its memory: a scope of its own, and we stay its parent.
+
+        One that a killed daemon left behind is ended first. Builds that a nix daemon does are in that one's unit.
+        """
+        if not _booted_with_systemd():
+            return []
+        await self._processes.run(["systemctl", "--quiet", "stop", _SCOPE], timeout=_QUICK, check=False)
+        properties = (f"MemoryMax={self._memory_max}", "OOMPolicy=kill", "TimeoutStopSec=5s")
+        flags = [f"--property={each}" for each in properties]
+        return ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={_SCOPE}", *flags, "--"]
 
     def _command(self, revision: Revision) -> Sequence[str]:
         return [
@@ -143,6 +172,10 @@ def store_path_at(link: Path) -> StorePath | None:
         return parse_store_path(str(link.resolve(strict=True)))
     except (OSError, ValueError):
         return None
+
+
+def _booted_with_systemd() -> bool:
+    return Path("/run/systemd/system").is_dir()  # sd_booted(3)
 
 
 def _nix(text: str) -> str:

@@ -185,3 +185,26 @@ def test_a_configuration_that_is_no_flake_is_built_from_the_exact_revision(lab: 
     scene.forge.push_change("nix-config", {"hosts.nix": "{ malphas = <nixpkgs>; }\n"}, "a channel")
     detail = refused(malphas, outcome="build-failed")
     assert "not found in the Nix search path" in detail["summary"]["message"]
+
+
+def test_evaluation_has_a_limit_of_memory_and_being_killed_rejects_nothing(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    reconfigure(malphas)
+    slow = with_setting(scene, 'buildScript = "sleep 20";')
+    scene.forge.push_change("nix-config", slow, "takes its time")
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    scope = "gitopsd-build.scope"
+    malphas.until(lambda: malphas.active_state(scope) == "active", what="the scope")
+    total = int(malphas.sh("awk '/^MemTotal/ {print $2}' /proc/meminfo").stdout) * 1024
+    limit = int(malphas.run(["systemctl", "show", "-P", "MemoryMax", scope]).stdout)
+    assert 0.74 * total < limit < 0.76 * total
+    malphas.run(["systemctl", "kill", "--signal=KILL", scope])
+    malphas.until(lambda: '"last_upgrade": {' in malphas.run(["gitopsctl", "status", "--json"]).stdout, what="the end")
+    summary = ended(malphas)["summary"]
+    assert summary["outcome"] == "failed"
+    assert "it was killed, most likely for want of memory" in summary["message"]
+    assert "config.memory_max" in summary["message"]
+    assert rejected(malphas) == []
+    scene.push_config("say hello", hello_service=HELLO.format(word="memory"))
+    deploys(malphas)
+    assert malphas.active_state(scope) == "inactive"
