@@ -201,6 +201,8 @@ def test_golden_generation(lab: Lab) -> None:
     assert malphas.booted_system() == malphas.boot_default() == good
     journal = malphas.run(["journalctl", "-t", "golden-generation", "--no-pager", "-o", "cat"]).stdout
     assert "Boot failure count: 1 / 2" in journal
+    assert "Boot failure count: 0 / 2" in malphas.run(["show-boot-status"]).stdout
+    assert good in malphas.run(["show-golden"]).stdout
     assert malphas.failed_units() == []
     scene.forge.revert("nix-config")
     scene.push_config("say hello", hello_service=HELLO.format(word="five"))
