@@ -254,12 +254,24 @@ def test_the_four_blocks_of_before_evaluate_unchanged() -> None:
     assert settings["verify"]["validate_units"] == ["sshd.service"]
     assert settings["verify"]["on_validation_failure"] == "rollback"
     assert settings["boot"]["auto_pin"] is True
+    understood = settings_of(said).config  # by the daemon, too
+    assert understood is not None
+    assert [hook.unit for hook in understood.pre_update_hooks] == ["backup.service", "auto-upgrade-hook-1.service"]
+    assert not understood.commit_local
     assert said["services"]["auto-upgrade"]["serviceConfig"]["Type"] == "oneshot"
     assert said["services"]["chezmoi-pre-update"]["serviceConfig"]["ExecStart"].endswith(
         "gitopsctl sync --requested-by chezmoi-pre-update"
     )
     assert said["timers"]["auto-upgrade"]["wantedBy"] == ["timers.target"]
     assert said["timers"]["gitopsd-upgrade"]["enable"] is False
+
+
+@pytest.mark.usefixtures("_lib")
+def test_a_host_that_may_commit_the_configuration_publishes_its_checkout() -> None:
+    blocks = BLOCKS.replace("hostCanCommitConfig = false", "hostCanCommitConfig = true")
+    understood = settings_of(evaluate(f'{{ networking.hostName = "malphas"; {PEOPLE} {blocks} }}', COMPAT)).config
+    assert understood is not None
+    assert understood.commit_local
 
 
 @pytest.mark.usefixtures("_lib")
