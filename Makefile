@@ -9,14 +9,14 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 # PyPI on Debian 12, so the virtual environment sees the system's packages.
 SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
-.PHONY: help demo site test lint types unit tools soak crashes lab bench image clean
+.PHONY: help demo site test lint types unit load tools endure soak crashes lab bench image clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: image ## two hosts and a forge, from an edited dotfile to a rolled-back system
 	$(PY) -m demo
 
-test: lint types unit ## lint, types, unit, tool and lab tests
+test: lint types unit load ## lint, types, unit, tool and lab tests
 	@# The lab mostly waits, the tools mostly compute: together they take as long as the longer one.
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target tools lab
 
@@ -30,9 +30,15 @@ types: $(VENV)/.ready ## mypy, strict
 unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
+load: $(VENV)/.ready ## a short fuzzing, a thousand clients, a thousand cycles, a long history
+	$(PY) -m pytest tests/fuzz tests/load
+
 tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit tests on the Python that hosts have
 	$(PY) -m lab run -- python3 -m pytest -q -p no:cacheprovider tests/unit
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools tests/soak
+
+endure: $(VENV)/.ready ## 10,000 cycles, and a long fuzzing of socket and configuration
+	LOAD_CYCLES=10000 FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) $(PY) -m pytest tests/load tests/fuzz
 
 soak: image ## model-based tests of the dotfiles for SOAK_MINUTES (60)
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=$(or $(SOAK_MINUTES),60) python3 -m pytest -p no:cacheprovider tests/soak

@@ -445,7 +445,7 @@ def parse(raw: bytes, name: str = "config.toml") -> Config:
     """
     try:
         document = tomllib.loads(raw.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
             f"{name} is not TOML: {error}", advice=f"correct it, then `gitopsctl config check {name}`"
         ) from error

@@ -807,6 +807,7 @@ class SystemFacts(Value, frozen=True, kw_only=True):
         profile: what the system profile points to, the boot default.
         generation: its number; 0 if there is no profile.
         drift: what runs is not what was deployed last.
+        reboot: what of the boot default only a reboot brings into use, such as `kernel`.
 
     """
 
@@ -815,6 +816,7 @@ class SystemFacts(Value, frozen=True, kw_only=True):
     profile: StorePath | None = None
     generation: int = 0
     drift: bool = False
+    reboot: tuple[str, ...] = ()
 
 
 class BootRollback(Value, frozen=True, kw_only=True):

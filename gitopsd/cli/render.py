@@ -265,6 +265,8 @@ def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "boot default", [number + _named(profile, wanted, look)]
     if system.get("drift"):
         yield "drift", [look.paint("what runs is not what was deployed last", _YELLOW)]
+    if system.get("reboot"):
+        yield "reboot", [look.paint(f"needed for the new {', '.join(map(flat, system['reboot']))}", _YELLOW)]
 
 
 def _compared(toplevel: str, wanted: str | None, look: Look) -> str:

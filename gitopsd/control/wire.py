@@ -313,6 +313,7 @@ class System:
     profile: str | None
     generation: int
     drift: bool
+    reboot: list[str]
 
 
 @dataclass(kw_only=True)

@@ -118,6 +118,9 @@ def _systems(now: Snapshot) -> Iterator[Metric]:
         {"toplevel": golden, "generation": number} if golden is not None else None,
     )
     yield _gauge("drift", "What runs is not what was deployed last.", now.system.drift)
+    yield _gauge(
+        "reboot_required", "The boot default has parts that only a reboot brings into use.", bool(now.system.reboot)
+    )
     yield _gauge("boot_attempts", "Bad boots of this generation since its last good one.", now.boot.failures)
     yield _gauge("boot_max_attempts", "How many of them make it fall back to golden.", now.boot.max_attempts)
     yield _gauge("boot_good", "This boot has proved itself.", now.boot.verdict == "good")

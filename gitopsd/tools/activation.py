@@ -9,6 +9,7 @@ loaded after its end, so that a daemon that was killed meanwhile still learns th
 import os
 from pathlib import Path
 
+from gitopsd.checks.comparison import needs_reboot
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.ports import Clock
 from gitopsd.tools.nix import Nix, store_path_at
@@ -39,11 +40,13 @@ class Activation:
 
     def facts(self) -> SystemFacts:
         """See `ports.Activator`."""
+        profile, booted = self._nix.profile(), Path("/run/booted-system")
         return SystemFacts(
             current=store_path_at(Path("/run/current-system")),
-            booted=store_path_at(Path("/run/booted-system")),
-            profile=self._nix.profile(),
+            booted=store_path_at(booted),
+            profile=profile,
             generation=self._nix.generation(),
+            reboot=needs_reboot(profile, booted) if profile is not None else (),
         )
 
     def generations(self) -> dict[int, StorePath]:

@@ -54,7 +54,7 @@ def test_what_is_true_now_is_told() -> None:
         people=(rain,),
         rejected=(rejection(),),
         blocked="look",
-        system=SystemFacts(drift=True),
+        system=SystemFacts(drift=True, reboot=("kernel",)),
         boot=BootFacts(failures=1, verdict="good"),
         last_good=LastGood(sync=20.0, upgrade=10.0, contact=30.0),
     )
@@ -67,7 +67,7 @@ def test_what_is_true_now_is_told() -> None:
     assert value(text, "gitopsd_last_contact_timestamp_seconds") == 30
     assert value(text, "gitopsd_quarantined_files", user="rain") == 1
     assert value(text, "gitopsd_parked_conflicts", user="rain") == len(rain.parked)
-    for name in ("drift", "blocked", "rejected_revisions", "boot_attempts", "boot_good"):
+    for name in ("drift", "reboot_required", "blocked", "rejected_revisions", "boot_attempts", "boot_good"):
         assert value(text, f"gitopsd_{name}") == 1, name
     assert now.deployed is not None
     deployed = {"revision": now.deployed.revision, "toplevel": now.deployed.toplevel}
