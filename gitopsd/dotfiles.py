@@ -16,6 +16,7 @@ The first one of a process runs a few more.
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar, cast
@@ -31,7 +32,7 @@ from gitopsd.repo.engine import Engine, Published
 from gitopsd.repo.repair import Repair
 from gitopsd.repo.resolve import Resolver
 from gitopsd.secrets.gate import RepositoryGate
-from gitopsd.secrets.held import Held
+from gitopsd.secrets.held import Held, guard
 from gitopsd.tools.chezmoi import (
     Comparison,
     Home,
@@ -50,6 +51,8 @@ from gitopsd.types import Candidate, Finding, Notice, Parked, PersonFacts, SyncW
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+_NO_SECRET = re.compile(r"open (?P<path>/run/secrets/(?P<name>\S+)): no such file or directory")
 
 _REPAIRS = 3  # attempts in one verb
 
@@ -433,16 +436,8 @@ class PersonDotfiles:
 
     def _held(self) -> Held:
         if self._held_made is None:
-            engine = self._engine()
-            self._held_made = Held(
-                self._files,
-                self._source,
-                engine.git,
-                engine.trees,
-                self._gate(),
-                baseline=engine.baseline,
-                same_file=same_target,
-            )
+            parts = (self._processes, self._person, self._source, self._engine(), self._gate())
+            self._held_made = guard(*parts, same_file=same_target)
         return self._held_made
 
     @property
@@ -524,14 +519,23 @@ def _parked(path: str, bookmark: str, commit: str) -> Parked:
 
 
 def _broken(seen: Comparison) -> list[Notice]:
-    if not seen.broken:
-        return []
-    return [
-        Notice(
-            what=f"a template cannot be rendered; templates are left out: {printable(seen.broken)}",
-            advice="chezmoi diff",
+    notices = [_waits(target, reason) for target, reason in seen.waiting.items()]
+    if seen.broken:
+        what = f"a template cannot be rendered; templates are left out: {printable(seen.broken)}"
+        notices.append(Notice(what=what, advice="chezmoi diff"))
+    return notices
+
+
+def _waits(target: str, reason: str) -> Notice:
+    name = printable(target)
+    if missing := _NO_SECRET.search(reason):
+        return Notice(
+            what=f"{name} waits for {printable(missing['path'])}, which is not decrypted on this host yet",
+            path=name,
+            advice=f"declare sops.secrets.{printable(missing['name'])} in the NixOS configuration, then gitopsctl upgrade",
         )
-    ]
+    what = f"{name} waits: its template cannot be rendered: {printable(reason)}"
+    return Notice(what=what, path=name, advice=f"chezmoi cat ~/{name}")
 
 
 def _drift(target: str, source: str) -> Notice:

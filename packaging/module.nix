@@ -219,7 +219,10 @@ in
     ++ optionals (settings.dotfiles != [ ]) [
       pkgs.chezmoi
       pkgs.git
+      pkgs.git-filter-repo
+      pkgs.gitleaks
       pkgs.jujutsu
+      pkgs.sops
     ];
     environment.etc."gitopsd/config.toml".source = if cfg.checkConfig then checked else raw;
 
@@ -239,6 +242,7 @@ in
             pkgs.git
             pkgs.gitleaks
             pkgs.gnupg
+            pkgs.gnutar
             pkgs.jujutsu
             pkgs.openssh
             pkgs.sops

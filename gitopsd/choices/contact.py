@@ -13,6 +13,7 @@ from pathlib import Path
 from gitopsd.config import DotfilesConfig
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
+from gitopsd.secrets.held import Held
 from gitopsd.tools.chezmoi import Home, Row, is_plain_file, is_template
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
@@ -33,16 +34,25 @@ class Contact:
         config: their section of the configuration.
         engine: of their repository, which need not exist yet.
         now: the time, seconds since the epoch.
+        held: keeps what looks like a secret out of the snapshots.
 
     """
 
     def __init__(
-        self, processes: Processes, account: Account, config: DotfilesConfig, engine: Engine, now: Callable[[], float]
+        self,
+        processes: Processes,
+        account: Account,
+        config: DotfilesConfig,
+        engine: Engine,
+        *,
+        now: Callable[[], float],
+        held: Held,
     ) -> None:
         self._processes = processes
         self._account = account
         self._config = config
         self._engine = engine
+        self._held = held
         self._now = now
         self._source = Path(account.home) / config.source
         self._home = Home(processes, account, str(self._source))
@@ -52,10 +62,10 @@ class Contact:
         made = await self._make_repository()
         notices = [*await self._make_configuration()]
         seen = await self._home.compare()
-        if seen.broken:
-            notices.append(
-                Notice(what=f"a template cannot be rendered: {printable(seen.broken)}", advice="chezmoi diff")
-            )
+        notices += [
+            Notice(what=f"a template cannot be rendered: {printable(reason)}", advice="chezmoi diff")
+            for reason in (*seen.waiting.values(), *filter(None, (seen.broken,)))
+        ]
         records = await self._home.records()
         await self._home.recognize(seen)
         before = [row for row in seen.rows if row.last == " " and row.next == "M" and row.target not in records]
@@ -70,7 +80,8 @@ class Contact:
         refuse = self._refuse_mine if mine else self._refuse_theirs
         for target in targets:  # all of them, before anything is done
             refuse(target, sources.get(target))
-        await self._engine.snapshot()  # whatever is in the working copy stays in jj's operation log
+        async with self._held.aside():
+            await self._engine.snapshot()  # whatever is in the working copy stays in jj's operation log
         act = self._take_mine if mine else self._take_theirs
         return tuple([await act(target, rows.get(target), sources.get(target)) for target in targets])
 
@@ -104,10 +115,12 @@ class Contact:
         jj = Jj(self._processes, str(self._source), self._account, f"{self._config.trunk}@origin")
         if not (self._source / ".jj").is_dir():
             await jj.init()
-        here, trunk = await self._engine.snapshot(), self._engine.fetched.get(self._config.trunk)
-        if trunk is None or here.parents or not here.empty:
-            return False  # what the person has there already is merged by the first sync
-        await jj.new(trunk)
+        trunk = self._engine.fetched.get(self._config.trunk)
+        async with self._held.aside():
+            here = await self._engine.snapshot()
+            if trunk is None or here.parents or not here.empty:
+                return False  # what the person has there already is merged by the first sync
+            await jj.new(trunk)
         await jj.track(self._config.trunk, "origin")
         return True
 

@@ -12,6 +12,8 @@ from gitopsd.config import DotfilesConfig
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.repo.resolve import Resolver
+from gitopsd.secrets.gate import RepositoryGate
+from gitopsd.secrets.held import guard
 from gitopsd.tools.chezmoi import same_target
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Adopted, Beginning, Conflicts, Notice, Settled, Take
@@ -99,7 +101,9 @@ class PersonChoices:
         return ConflictList(engine, resolver, user=self.user, host=self._host)
 
     def _contact(self) -> Contact:
-        return Contact(self._processes, self._person(), self._config, self._engine(), self._now)
+        engine = self._engine()
+        held = guard(self._processes, self._person(), self._source(), engine, self._gate(), same_file=same_target)
+        return Contact(self._processes, self._person(), self._config, engine, now=self._now, held=held)
 
     def _check_set_up(self) -> None:
         source = Path(self._person().home) / self._config.source
@@ -114,14 +118,21 @@ class PersonChoices:
         person = self._person()
         return Engine(
             self._processes,
-            str(Path(person.home) / self._config.source),
+            self._source(),
             person,
             trunk=self._config.trunk,
             host=self._host,
             same_file=same_target,
             union=self._config.merge.union,
             ssh_key=self._config.ssh_key,
+            gate=self._gate(),
         )
+
+    def _gate(self) -> RepositoryGate:
+        return RepositoryGate(self._processes, self._person(), self._source(), same_file=same_target)
+
+    def _source(self) -> str:
+        return str(Path(self._person().home) / self._config.source)
 
     def _person(self) -> Account:
         if self._account is None:

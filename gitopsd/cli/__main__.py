@@ -7,7 +7,7 @@ import os
 import sys
 
 from gitopsd import __version__
-from gitopsd.cli import boot, dotfiles, verbs
+from gitopsd.cli import boot, dotfiles, secrets, verbs
 from gitopsd.cli.terminal import Terminal, cleaned
 from gitopsd.control.client import DEFAULT_PATH, CallFailed, DaemonUnreachable
 
@@ -186,6 +186,7 @@ def _add_verbs(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
     _add_dotfiles(subparsers.add_parser("dotfiles", help="decide about your dotfiles", allow_abbrev=False), common)
     _add_golden(subparsers, common)
     _add_boot(subparsers, common)
+    _add_secrets(subparsers.add_parser("secrets", help="keep secrets out of git", allow_abbrev=False), common)
     config = subparsers.add_parser("config", help="about the configuration file", allow_abbrev=False)
     check = config.add_subparsers(metavar="VERB", required=True, prog=config.prog).add_parser(
         "check", parents=[common], help="tell whether the file is right, without the daemon", allow_abbrev=False
@@ -275,6 +276,48 @@ def _add_dotfiles(parser: argparse.ArgumentParser, common: argparse.ArgumentPars
     side.add_argument("--theirs", action="store_true", help="the home takes the repository's; yours is backed up")
     adopt.add_argument("--user", metavar="USER", help="whose dotfiles (else your own)")
     adopt.add_argument("--no-wait", action="store_true", help="do not follow the sync")
+
+
+def _add_secrets(parser: argparse.ArgumentParser, common: argparse.ArgumentParser) -> None:
+    subparsers = parser.add_subparsers(metavar="VERB", required=True, prog=parser.prog)
+
+    def add(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
+        verb.add_argument(
+            "--source", metavar="DIR", help="the source directory (else the configuration's or chezmoi's)"
+        )
+        verb.set_defaults(run=run)
+        return verb
+
+    audit = add(
+        "audit", secrets.audit, "tell what every variable is, and what is exposed (exit status 1 if anything is)"
+    )
+    audit.add_argument("--history", action="store_true", help="look at every commit too")
+    audit.add_argument(
+        "--decide",
+        metavar="NAME=KIND",
+        type=_decision,
+        action="append",
+        help="write down that a variable is a secret, config or undecided",
+    )
+    migrate = add("migrate", secrets.migrate, "move secrets from chezmoi's data to a SOPS file")
+    migrate.add_argument("--dry-run", action="store_true", help="prove that it can be done, and change nothing")
+    migrate.add_argument(
+        "--file", metavar="FILE", help="the SOPS file (else .secrets/dotfiles.yaml in the source directory)"
+    )
+    migrate.add_argument("--age", metavar="RECIPIENTS", help="whom to encrypt for (else as .sops.yaml says)")
+    scrub = add("scrub", secrets.scrub, "name the secrets of old commits and what to rotate; pushes nothing")
+    scrub.add_argument("--rewrite", action="store_true", help="take them out of this host's history, after a backup")
+    allow = add("allow", secrets.allow, "let pass what only looks like a secret; recorded in the repository")
+    allow.add_argument("fingerprint", metavar="FINGERPRINT", help="as status and audit name it on this host")
+    allow.add_argument("--reason", metavar="TEXT", required=True, help="why it is none, for whoever reviews it")
+
+
+def _decision(text: str) -> tuple[str, str]:
+    name, _, kind = text.rpartition("=")
+    if not name or kind not in secrets.KINDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=secret, NAME=config or NAME=undecided")
+    return name, kind
 
 
 def _positive(text: str) -> int:

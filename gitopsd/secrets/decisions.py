@@ -1,5 +1,6 @@
 """What a person decided about variables: a small file in the repository, to be reviewed like any other."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 
@@ -36,5 +37,10 @@ def parse(raw: bytes) -> dict[str, Kind]:
 
 def encode(decisions: Mapping[str, Kind]) -> bytes:
     """The file with these decisions, by name."""
-    lines = [f'{msgspec.json.encode(name).decode()} = "{kind.value}"\n' for name, kind in sorted(decisions.items())]
+    lines = [f'{_key(name)} = "{kind.value}"\n' for name, kind in sorted(decisions.items())]
     return f"{_HEADER}\n[decisions]\n{''.join(lines)}".encode()
+
+
+def _key(name: str) -> str:
+    """A TOML key; a name with a dot in it is one key and no table."""
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else msgspec.json.encode(name).decode()

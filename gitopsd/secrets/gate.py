@@ -129,7 +129,7 @@ class RepositoryGate:
                     path,
                     content,
                     strict=bool(self.broken),
-                    is_secret={name.rpartition(".")[2] for name in secret_names}.__contains__,
+                    is_secret=frozenset(secret_names).__contains__,
                     must_be_encrypted=patterns,
                 )
             )

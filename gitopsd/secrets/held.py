@@ -21,12 +21,14 @@ import msgspec
 
 from gitopsd.errors import Failed
 from gitopsd.ports import Gate
+from gitopsd.repo.engine import Engine
 from gitopsd.repo.memory import decode_path, encode_path
 from gitopsd.repo.trees import EMPTY_TREE, Entry, Trees
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.gate import NO_SCANNER, SOPS_RULES
 from gitopsd.tools.files import UNFINISHED, Files
 from gitopsd.tools.git import Git, printable
+from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Candidate, Finding, Notice
 
 _PLACE = ".git/gitopsd/held"
@@ -258,6 +260,20 @@ class Held:
         while (self._root / (place := f"{_KEPT}/{Path(path).name}.{number}")).exists():
             number += 1
         return place
+
+
+def guard(
+    processes: Processes,
+    account: Account,
+    directory: str,
+    engine: Engine,
+    gate: Gate,
+    *,
+    same_file: Callable[[str], str],
+) -> Held:
+    """Guard the working copy that an engine works on."""
+    files = Files(processes, account)
+    return Held(files, directory, engine.git, engine.trees, gate, baseline=engine.baseline, same_file=same_file)
 
 
 def walk(root: Path) -> dict[str, _Sign]:

@@ -35,7 +35,7 @@ _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budge
 
 _PLACEHOLDER = re.compile(
     r"""(?ix) ^(?: (?:x|\*|\.|-|_|•|0|\?){3,} | .*(?:change[-_ ]?me|replace[-_ ]?me|your[-_ ]|example|dummy|sample
-    |placeholder|redacted|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
+    |placeholder|redacted|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
     | <.*> | \[.*\] | (?:my|the|a|some)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
     |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
     |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|oauthbearer|xoauth2|plain|login|cram-md5|scram|pinentry|keyring|gnome-keyring|libsecret

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from gitopsd.secrets import keys
+from gitopsd.secrets import data, keys
 
 _BINARY_LOOK = 8192  # bytes
 _LONG_LINE = 20_000  # characters; a longer one is data and not a configuration
@@ -279,7 +279,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     if name.endswith((".nmconnection", ".nmconnection.tmpl")) or "wpa_supplicant" in name or "iwd" in path:
         _by_pattern("wifi-password", _WIFI, bare, found)
     _scan_actions(text, found)
-    data = bool(_CHEZMOI_DATA.search(path))
+    variables = data.names_by_line(path.removesuffix(".tmpl"), bare) if _CHEZMOI_DATA.search(path) else None
     secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
     in_data, locked = False, is_lock_file(path)
     for number, line in enumerate(bare.splitlines(), 1):
@@ -287,13 +287,10 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
             continue
         for rule, value in _pairs(line):
             found.add_line(rule, number, value)
-        if data and (entry := _ENTRY.search(line.strip())):
-            key, value = entry["key"], entry["value"].strip()
-            if (
-                (is_secret(key) or keys.names_secret(key) or names_api(key))
-                and not keys.is_reference(value)
-                and len(value) > 3
-            ):
+        if variables is not None and (entry := _ENTRY.search(line.strip())):
+            key, value = variables.get(number, entry["key"]), entry["value"].strip()
+            secret = is_secret(key) or keys.names_secret(key) or names_api(key)
+            if secret and not keys.is_reference(value) and len(value) > 3:
                 found.add_line("secret-in-chezmoidata", number, value)
         if secret_manifest:
             if re.match(r"(?:data|stringData):", line):

@@ -30,6 +30,8 @@ T = TypeVar("T")
 _TIMEOUT = 300.0  # seconds; a script or a password manager may take its time
 _OUTPUT = 512 * 1024 * 1024  # bytes; all targets at once
 _BATCH = 400  # targets on one command line
+_WAITING = 30  # templates that cannot be rendered; more are left out together
+_FAILED = re.compile(r"(?P<target>[^\n]+?): template: ")
 _ROW = re.compile(r"[ ADMR][ ADMR] ")
 _NO_PLAIN_FILE = ("create_", "modify_", "remove_", "run_", "symlink_")  # re-add would change what they mean
 _ATTRIBUTES = re.compile(
@@ -60,11 +62,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         rows: the targets that differ.
         broken: why templates could not be rendered; then they are not among the rows.
+        waiting: the targets whose template cannot be rendered, with the reason, where it is known which; the others
+            are among the rows.
 
     """
 
     rows: tuple[Row, ...]
     broken: str = ""
+    waiting: dict[str, str] = {}
 
 
 class _Paths(msgspec.Struct, frozen=True, rename="camel"):
@@ -104,15 +109,26 @@ class Home:
 
         """
         arguments = ("status", "--exclude=externals", *(("--", *self._absolute(targets)) if targets else ()))
-        result = await self._try(*arguments)
+        result, waiting = await self._try(*arguments), dict[str, str]()
+        while result.status != 0 and len(waiting) < _WAITING:
+            # It ends at the first one, without any row: the others are asked for by name.
+            reason = result.tail().removeprefix("chezmoi: ")
+            if (failed := _FAILED.match(reason)) is None or failed["target"] in waiting:
+                break
+            waiting[failed["target"]] = reason
+            others = [target for target in (targets or await self.sources()) if target not in waiting]
+            if not others:
+                return Comparison(rows=(), waiting=waiting)
+            arguments = ("status", "--exclude=externals", "--recursive=false", "--", *self._absolute(others))
+            result = await self._try(*arguments)
         broken = ""
         if result.status != 0:
-            broken = result.tail().removeprefix("chezmoi: ")
+            broken, waiting = result.tail().removeprefix("chezmoi: "), {}
             result = await self._run("cannot compare the home", "status", "--exclude=externals,templates")
         if not result.stdout:
-            return Comparison(rows=(), broken=broken)
+            return Comparison(rows=(), broken=broken, waiting=waiting)
         known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
-        return Comparison(rows=parse_status(result.stdout, known.keys()), broken=broken)
+        return Comparison(rows=parse_status(result.stdout, known.keys()), broken=broken, waiting=waiting)
 
     async def data(self) -> dict[str, Any]:
         """The variables that templates have, from all places."""
@@ -134,7 +150,7 @@ class Home:
         """
         options = [f"--config={configuration}"] if configuration else []
         options += [f"--persistent-state={state}"] if state else []
-        what = ("archive", *options, "--format=tar", "--output=-", "--exclude=externals,scripts,encrypted")
+        what = ("archive", *options, "--format=tar", "--exclude=externals,scripts,encrypted")
         result = await self._run("cannot render the templates", *what)
         found = {}
         raw = io.BytesIO(result.stdout.encode(errors="surrogateescape"))
@@ -221,7 +237,7 @@ class Home:
 
         """
         sources, records = await self.sources(), await self.records()
-        known = records.keys() | {row.target for row in seen.rows}
+        known = records.keys() | {row.target for row in seen.rows} | seen.waiting.keys()
         if seen.broken:  # then it is not known which templates differ
             known |= {target for target, source in sources.items() if is_template(source)}
         if same := [target for target in sources if target not in known and self._is_file(target)]:

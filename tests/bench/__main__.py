@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import table
 from bench.figure import Figure
-from bench.figures import boot, capture, idle, status, sync, upgrade
+from bench.figures import boot, capture, idle, secrets, status, sync, upgrade
 from bench.place import Place, place
 from lab import LabError
 
@@ -21,6 +21,7 @@ MEASURED: dict[str, Callable[[Place], list[Figure]]] = {
     "boot": boot.figures,
     "idle": idle.figures,
     "upgrade": upgrade.figures,
+    "secrets": secrets.figures,
 }
 
 

@@ -420,3 +420,10 @@ def _decoys(make: Maker) -> Iterator[Sample]:
         ("x.service", "[Service]\nLoadCredential=token:/run/secrets/token\nPassEnvironment=DISPLAY"),
     ):
         yield decoy("example", path, text)
+
+
+def finds(sample: Sample, lines: list[int]) -> bool:
+    """Whether findings in these lines (0 is the file as a whole) are about the secret of a sample."""
+    has = {number for number, line in enumerate(sample.content.split("\n"), 1) if sample.secret[:20] in line}
+    # A scanner may name the first line of a block.
+    return any(line == 0 or line in has or line + 1 in has for line in lines)

@@ -1,0 +1,306 @@
+"""The audit: every variable and every literal of a person's dotfiles, and with the history every commit.
+
+Heuristics propose what a variable is, with the evidence; the person decides, in a file of the repository.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gitopsd.errors import Failed
+from gitopsd.secrets import data, decisions, keys, rules
+from gitopsd.secrets.allow import FILE as ALLOW_FILE
+from gitopsd.secrets.allow import parse_allowed
+from gitopsd.secrets.gate import RepositoryGate
+from gitopsd.secrets.keys import Kind
+from gitopsd.secrets.rules import Hit
+from gitopsd.tools.chezmoi import Home, same_target
+from gitopsd.tools.git import Git, printable
+from gitopsd.tools.process import Account, Processes
+from gitopsd.types import Finding, Value
+
+CONFIGURATION = "chezmoi's configuration"
+_TEMPLATES = tuple(f".chezmoi.{kind}.tmpl" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
+_PERSONAL = frozenset(
+    ("email", "mail", "phone", "mobile", "address", "street", "iban", "birthday", "tax", "ip", "ssid", "mac", "account")
+)
+_AT_ONCE = 32 * 1024 * 1024  # bytes of old versions that are scanned with one command
+_LARGEST = 4 * 1024 * 1024  # bytes; an old version that is larger is no dotfile
+
+
+class Variable(Value, frozen=True, kw_only=True):
+    """One variable of chezmoi's data.
+
+    Args:
+        name: with dots between the levels.
+        kind: what it is.
+        decided: the person said so; else it is proposed.
+        evidence: why, in words.
+        defined: where; a place without a colon is outside of the repository.
+        used: the templates that use it, with the line.
+        exposed: it is a secret, and its value stands in the repository.
+
+    """
+
+    name: str
+    kind: Kind
+    decided: bool
+    evidence: tuple[str, ...]
+    defined: tuple[str, ...]
+    used: tuple[str, ...]
+    exposed: bool
+
+
+class Audit(Value, frozen=True, kw_only=True):
+    """What was found.
+
+    Args:
+        variables: by name.
+        literals: what looks like a secret in a file as it is now.
+        history: what does in a commit; empty if that was not asked for.
+
+    """
+
+    variables: tuple[Variable, ...]
+    literals: tuple[Finding, ...]
+    history: tuple[Finding, ...] = ()
+
+    def undecided(self) -> tuple[Variable, ...]:
+        """The variables that a person has to decide about."""
+        return tuple(each for each in self.variables if each.kind is Kind.undecided)
+
+    def exposed(self) -> int:
+        """How many secrets stand in the repository."""
+        return sum(each.exposed for each in self.variables) + len(self.literals) + len(self.history)
+
+
+class Definition(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a variable has its value.
+
+    Args:
+        path: the file, in the source directory; absolute if it is outside.
+        line: in it; 0 if unknown.
+        value: a scalar or a list.
+
+    """
+
+    path: str
+    line: int
+    value: Any
+
+    def __repr__(self) -> str:  # the value must not get into a log by way of a message
+        return f"Definition(path={self.path!r}, line={self.line})"
+
+
+class Auditor:
+    """Audits the dotfiles of one person.
+
+    Args:
+        processes: starts the programs.
+        account: the person.
+        source: the source directory.
+
+    """
+
+    def __init__(self, processes: Processes, account: Account, source: Path) -> None:
+        self._git = Git(processes, str(source), account)
+        self._home = Home(processes, account, str(source))
+        self._account = account
+        self._source = source
+        self.gate = RepositoryGate(processes, account, str(source), same_file=same_target)
+
+    async def audit(self, *, history: bool) -> Audit:
+        """Look at everything.
+
+        Raises:
+            Failed: there is no scanner, or a file cannot be read.
+
+        """
+        files = await self.files()
+        definitions = await self.definitions(files)
+        variables = self._variables(files, definitions)
+        literals = await self._literals(files)
+        return Audit(
+            variables=variables,
+            literals=literals,
+            history=tuple([await self._finding(hit, path, commit) for hit, path, commit in await self.past()])
+            if history
+            else (),
+        )
+
+    async def files(self) -> dict[str, bytes]:
+        """The files of the source directory that git does not ignore."""
+        if not (self._source / ".git").is_dir():
+            raise Failed(
+                f"{self._source} is no git repository of its own",
+                meaning="there is nothing to look at",
+                advice="gitopsctl dotfiles init",
+            )
+        arguments = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        names = (await self._git.run("cannot list files", *arguments)).stdout.split("\0")
+        paths = {name: self._source / name for name in names if name}
+        return {name: path.read_bytes() for name, path in paths.items() if path.is_file() and not path.is_symlink()}
+
+    async def definitions(self, files: Mapping[str, bytes]) -> dict[str, list[Definition]]:
+        """Where each variable of chezmoi's data has its value."""
+        found: dict[str, list[Definition]] = {}
+        for path, raw in files.items():
+            if not data.is_data(path):
+                continue
+            tree = data.parse_plain(path, raw)
+            if tree is None:
+                tree = await self._home.parse(str(self._source / path))
+            for name, value in data.leaves(tree).items():
+                if value is None:
+                    continue
+                line = data.defined_at(path, raw.decode(errors="replace"), name)
+                found.setdefault(name, []).append(Definition(path=path, line=line, value=value))
+        known = {name: found[name][0].value for name in found}
+        for name, value in data.leaves(await self._home.data()).items():
+            if not name.startswith("chezmoi.") and known.get(name) != value:
+                found.setdefault(name, []).append(Definition(path=CONFIGURATION, line=0, value=value))
+        for path in _TEMPLATES:
+            for name, line in data.prompted(files.get(path, b"").decode(errors="replace")).items():
+                found.setdefault(name, []).append(Definition(path=path, line=line, value=None))
+        return found
+
+    def _variables(
+        self, files: Mapping[str, bytes], definitions: Mapping[str, list[Definition]]
+    ) -> tuple[Variable, ...]:
+        decided = decisions.parse(files.get(decisions.FILE, b""))
+        uses: dict[str, list[tuple[str, int, str]]] = {}
+        for path, raw in files.items():
+            if data.is_template(path):
+                for name, found in data.uses(raw.decode(errors="replace"), definitions).items():
+                    uses.setdefault(name, []).extend((path, line, before) for line, before in found)
+        variables = []
+        for name, where in sorted(definitions.items()):
+            places = uses.get(name, [])
+            kind, evidence = propose(name, [each.value for each in where if each.value is not None], places)
+            if name in decided:
+                kind, evidence = decided[name], (f"{decisions.FILE} says so",)
+            plain = [each for each in where if each.value not in (None, "") and each.path != CONFIGURATION]
+            variables.append(
+                Variable(
+                    name=name,
+                    kind=kind,
+                    decided=name in decided,
+                    evidence=evidence,
+                    defined=tuple(f"{each.path}:{each.line}" if each.line else each.path for each in where),
+                    used=tuple(dict.fromkeys(f"{path}:{line}" for path, line, _ in places)),
+                    exposed=kind is Kind.secret and bool(plain),
+                )
+            )
+        return tuple(variables)
+
+    async def _literals(self, files: Mapping[str, bytes]) -> tuple[Finding, ...]:
+        """What looks like a secret in the files; the data, whose variables are told one by one, is left out."""
+        patterns = rules.encryption_rules(files.get(".sops.yaml", b""))
+        allowed = parse_allowed(files.get(ALLOW_FILE, b""))
+        looked_at = [(path, raw) for path, raw in files.items() if not data.is_data(path)]
+        hits = await self.gate.scan(looked_at, patterns)
+        self._check_scanner()
+        return tuple(
+            [
+                await self._finding(hit, path, "")
+                for (path, _), found in zip(looked_at, hits, strict=True)
+                for hit in found
+                if not any(entry.path == path and entry.matches(hit.value) for entry in allowed)
+            ]
+        )
+
+    async def past(self) -> list[tuple[Hit, str, str]]:
+        """What looks like a secret in any commit that a ref leads to: the place, its path, and a commit that has it."""
+        listed = (await self._git.run("cannot list the history", "rev-list", "--objects", "--all")).stdout
+        form = "--batch-check=%(objecttype) %(objectname) %(objectsize) %(rest)"
+        asked = listed.encode(errors="surrogateescape")
+        answers = (await self._git.run("cannot list the history", "cat-file", form, stdin=asked)).stdout
+        rows = [line.split(" ", 3) for line in answers.split("\n")]
+        blobs = [(row[1], int(row[2]), row[3]) for row in rows if len(row) == 4 and row[0] == "blob"]
+        current = await self.files()
+        patterns = rules.encryption_rules(current.get(".sops.yaml", b""))
+        allowed = parse_allowed(current.get(ALLOW_FILE, b""))
+        secret_names = {
+            name for name, kind in decisions.parse(current.get(decisions.FILE, b"")).items() if kind is Kind.secret
+        }
+        found: dict[tuple[str, str, str], tuple[Hit, str, str]] = {}
+        batch: list[tuple[str, str]] = []
+        size = 0
+        for blob, length, path in [*blobs, ("", _AT_ONCE, "")]:
+            if batch and size + length > _AT_ONCE:
+                await self._scan_past(batch, patterns, secret_names, found)
+                batch, size = [], 0
+            if blob and length <= _LARGEST:
+                batch.append((blob, path))
+                size += length
+        left = [
+            each
+            for each in found.values()
+            if not any(entry.path == each[1] and entry.matches(each[0].value) for entry in allowed)
+        ]
+        return [(hit, path, await self._commit_of(blob)) for hit, path, blob in left]
+
+    async def _scan_past(
+        self,
+        batch: list[tuple[str, str]],
+        patterns: tuple[re.Pattern[str], ...],
+        secret_names: set[str],
+        found: dict[tuple[str, str, str], tuple[Hit, str, str]],
+    ) -> None:
+        contents = await self._git.contents([blob for blob, _ in batch])
+        files = [(path, contents[blob]) for blob, path in batch]
+        scanned = await self.gate.scan(files, patterns, secret_names)
+        self._check_scanner()
+        for (blob, path), hits in zip(batch, scanned, strict=True):
+            for hit in hits:
+                found.setdefault((path, hit.rule, hit.value), (hit, path, blob))
+
+    async def _commit_of(self, blob: str) -> str:
+        arguments = ("log", "--all", "--format=%H", "--reverse", f"--find-object={blob}")
+        commits = (await self._git.run("cannot read the history", *arguments)).stdout.split()
+        return commits[0] if commits else ""
+
+    async def _finding(self, hit: Hit, path: str, commit: str) -> Finding:
+        fingerprint = await self.gate.fingerprint(hit.value)
+        return Finding(path=printable(path), line=hit.line, rule=hit.rule, fingerprint=fingerprint, commit=commit)
+
+    def _check_scanner(self) -> None:
+        if self.gate.broken:
+            raise Failed(
+                f"the scanner does not work: {self.gate.broken}",
+                meaning="an audit without it would tell half of the truth",
+                advice="install gitleaks (nixpkgs: gitleaks; Debian: apt-get install gitleaks)",
+            )
+
+
+def propose(name: str, values: list[Any], uses: list[tuple[str, int, str]]) -> tuple[Kind, tuple[str, ...]]:
+    """What a variable seems to be, and why.
+
+    Args:
+        name: with dots between the levels.
+        values: that it has somewhere.
+        uses: where templates use it: the file, the line, and what stands before it there.
+
+    """
+    evidence = []
+    texts = [value for value in values if isinstance(value, str)]
+    if values and all(isinstance(value, bool) or value in ("true", "false") for value in values):
+        return Kind.config, ("its value is yes or no",)
+    if keys.names_secret(name) or rules.names_api(name):
+        evidence.append("it is named like one")
+    for path, line, before in uses:
+        word = re.search(r"""([\w.-]+)["']?\s*[:=]\s*["']?$|(?:^|\s)([\w-]+)\s+["']?$""", before)
+        if word and keys.names_secret(word[1] or word[2]):
+            evidence.append(f"{path}:{line} gives it to `{word[1] or word[2]}`")
+    for text in texts:
+        evidence += [f"its value has the form of {hit.rule}" for hit in rules.scan("value", text.encode())]
+    if evidence and not (texts and all(keys.is_reference(text) for text in texts)):
+        return Kind.secret, tuple(dict.fromkeys(evidence))
+    if set(keys.words(name)) & _PERSONAL or any("@" in text for text in texts):
+        return Kind.undecided, ("it is personal: whether others may read it is yours to say",)
+    if any(keys.looks_random(text) and not keys.is_uuid(text) for text in texts):
+        return Kind.undecided, ("its value looks random",)
+    return Kind.config, ("nothing speaks against it",)

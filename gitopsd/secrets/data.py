@@ -1,0 +1,190 @@
+"""Data of chezmoi: where its variables are defined and used. Pure; what only chezmoi can parse is handed in parsed."""
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+_STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
+_YAML_KEY = re.compile(r"""^(?P<indent> *)(?P<quote>["']?)(?P<key>[\w.-]+)(?P=quote)\s*:(?P<rest>.*)$""")
+_TOML_TABLE = re.compile(r"^\s*\[(?P<table>[\w.\"'-]+)\]\s*(?:#.*)?$")
+_TOML_KEY = re.compile(r"^\s*(?P<key>[\w.\"'-]+)\s*=\s*(?P<rest>.*)$")
+_PROMPT = re.compile(r"""\bprompt\w*Once\s+\.\s+"(?P<key>[\w.]+)"|(?P<key2>\w+)\s*[=:]\s*\{\{[^}]*\bprompt\w*\b""")
+
+Leaves = dict[str, Any]
+
+
+def is_data(path: str) -> bool:
+    """Whether a file of the source directory defines variables."""
+    return bool(re.fullmatch(r"\.chezmoidata(?:\.(?:toml|ya?ml|jsonc?)|/.+\.(?:toml|ya?ml|jsonc?))", path))
+
+
+def is_template(path: str) -> bool:
+    """Whether chezmoi takes a file of the source directory for a template."""
+    name = path.rpartition("/")[2]
+    special = name.startswith((".chezmoiignore", ".chezmoiremove", ".chezmoiexternal"))
+    return name.endswith((".tmpl", ".tmpl.age", ".tmpl.asc")) or special or ".chezmoitemplates/" in path
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
+    """The scalars of a tree by their names with dots between; lists count as one."""
+    found: Leaves = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        found |= leaves(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return found
+
+
+def parse_plain(path: str, raw: bytes) -> Mapping[str, Any] | None:
+    """What a file defines; None if only chezmoi can parse it."""
+    if path.endswith(".toml"):
+        return tomllib.loads(raw.decode())
+    if path.endswith(".json"):
+        found = json.loads(raw)
+        return found if isinstance(found, dict) else {}
+    return None
+
+
+def defined_at(path: str, text: str, name: str) -> int:
+    """The line in which a variable is defined; 0 if it is not found."""
+    return next((number for number, _ in _lines_of(path, text, name)), 0)
+
+
+def without(path: str, raw: bytes, name: str) -> bytes:
+    """A file without one variable, and otherwise as it was (JSON is written anew)."""
+    text = raw.decode()
+    if path.endswith(".json"):
+        tree = json.loads(text)
+        branch = tree
+        *parents, last = name.split(".")
+        for parent in parents:
+            branch = branch[parent]
+        del branch[last]
+        return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()
+    gone = {number for number, _ in _lines_of(path, text, name)}
+    lines = text.splitlines(keepends=True)
+    return "".join(line for number, line in enumerate(lines, 1) if number not in gone).encode()
+
+
+def _lines_of(path: str, text: str, name: str) -> Iterator[tuple[int, str]]:
+    """The lines that define a variable, the first of them with its name."""
+    if path.endswith(".json"):
+        last = name.rpartition(".")[2]
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(rf'"{re.escape(last)}"\s*:', line):
+                yield number, line
+                return
+        return
+    yield from (_toml_lines if path.endswith(".toml") else _yaml_lines)(text, name)
+
+
+def _yaml_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
+    stack: list[tuple[int, str]] = []
+    inside = -1
+    for number, line in enumerate(text.splitlines(), 1):
+        indent = len(line) - len(line.lstrip(" "))
+        if inside >= 0:
+            if line.strip() and indent <= inside:
+                return
+            if line.strip():
+                yield number, line
+            continue
+        if (found := _YAML_KEY.match(line)) is None:
+            continue
+        while stack and stack[-1][0] >= indent:
+            stack.pop()
+        stack.append((indent, found["key"]))
+        if ".".join(key for _, key in stack) == name:
+            inside = indent
+            yield number, line
+
+
+def _toml_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
+    table, closing = "", ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if closing:
+            yield number, line
+            if closing in line:
+                return
+            continue
+        if found := _TOML_TABLE.match(line):
+            table = found["table"].replace('"', "").replace("'", "")
+        elif found := _TOML_KEY.match(line):
+            key = found["key"].replace('"', "").replace("'", "")
+            if (f"{table}.{key}" if table else key) == name:
+                yield number, line
+                quote = found["rest"][:3]
+                if quote not in ('"""', "'''") or quote in found["rest"][3:]:
+                    return
+                closing = quote
+
+
+def names_by_line(path: str, text: str) -> dict[int, str]:
+    """The variable that each line of a data file defines, as far as the lines alone tell."""
+    found: dict[int, str] = {}
+    stack: list[tuple[int, str]] = []
+    table = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if path.endswith(".toml"):
+            if match := _TOML_TABLE.match(line):
+                table = match["table"].replace('"', "").replace("'", "") + "."
+            elif match := _TOML_KEY.match(line):
+                found[number] = table + match["key"].replace('"', "").replace("'", "")
+        elif match := _YAML_KEY.match(line):
+            indent = len(match["indent"])
+            while stack and stack[-1][0] >= indent:
+                stack.pop()
+            stack.append((indent, match["key"]))
+            found[number] = ".".join(key for _, key in stack)
+    return found
+
+
+def prompted(text: str) -> dict[str, int]:
+    """The variables that chezmoi's configuration template asks for, with the line."""
+    found: dict[str, int] = {}
+    for match in _PROMPT.finditer(text):
+        found.setdefault(match["key"] or match["key2"], text.count("\n", 0, match.start()) + 1)
+    return found
+
+
+def uses(text: str, names: Mapping[str, Any]) -> dict[str, list[tuple[int, str]]]:
+    """The places in a template where variables are used: the line, and the text before the action in that line."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for action in _ACTION.finditer(text):
+        code = _STRING.sub('""', action.group())
+        start = text.rfind("\n", 0, action.start()) + 1
+        for name in names:
+            if _reference(name).search(code):
+                line = text.count("\n", 0, action.start()) + 1
+                found.setdefault(name, []).append((line, text[start : action.start()]))
+    return found
+
+
+def rewritten(text: str, expressions: Mapping[str, str]) -> str:
+    """A template in which variables are replaced.
+
+    Args:
+        text: the template.
+        expressions: what stands for each variable.
+
+    """
+    return _ACTION.sub(lambda action: _rewritten(action.group(), expressions), text)
+
+
+def _rewritten(action: str, expressions: Mapping[str, str]) -> str:
+    for name, expression in expressions.items():
+        alone = re.fullmatch(rf"(\{{\{{-?\s*)\$?\.{re.escape(name)}(\s*-?\}}\}})", action)
+        if alone:
+            return f"{alone[1]}{expression}{alone[2]}"
+        pieces, at = [], 0
+        for string in _STRING.finditer(action):
+            pieces += [_reference(name).sub(lambda _: f"({expression})", action[at : string.start()]), string.group()]  # noqa: B023
+            at = string.end()
+        action = "".join([*pieces, _reference(name).sub(lambda _: f"({expression})", action[at:])])  # noqa: B023
+    return action
+
+
+def _reference(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w.)\]])\$?\.{re.escape(name)}(?![\w.])")

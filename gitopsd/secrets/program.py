@@ -1,0 +1,130 @@
+"""The verbs of `gitopsctl secrets`, in the person's own account and process.
+
+They need no daemon and no rights that the person does not have: no value crosses the socket, and what is decrypted is
+decrypted with the person's keys.
+"""
+
+import asyncio
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from gitopsd.config import DEFAULT_PATH, DotfilesConfig, load
+from gitopsd.errors import ConfigError, Failed
+from gitopsd.secrets import decisions
+from gitopsd.secrets.allow import FILE as ALLOW_FILE
+from gitopsd.secrets.allow import allow as allowed_entry
+from gitopsd.secrets.allow import parse_allowed, with_entry
+from gitopsd.secrets.audit import Audit, Auditor
+from gitopsd.secrets.gate import RepositoryGate
+from gitopsd.secrets.history import History, Scrubbed
+from gitopsd.secrets.keys import Kind
+from gitopsd.secrets.migrate import Migrated, Migration
+from gitopsd.secrets.rules import Hit
+from gitopsd.tools.chezmoi import Home
+from gitopsd.tools.process import Account, Processes
+
+
+class Program:
+    """One person's secrets.
+
+    Args:
+        source: the source directory; empty is what the configuration says, else chezmoi's default.
+
+    """
+
+    def __init__(self, source: str = "") -> None:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+        account = Account.of(name)
+        self._account = msgspec.structs.replace(account, home=os.environ.get("HOME") or account.home)
+        self._section = _section(name)
+        self._source = Path(source) if source else Path(self._account.home) / self._section.source
+        self._processes = Processes()
+        os.umask(0o077)
+
+    def audit(self, *, history: bool = False, decide: Sequence[tuple[str, str]] = ()) -> Audit:
+        """See `Auditor`; decisions are written down first."""
+        if decide:
+            self._decide(decide)
+        return asyncio.run(self._auditor().audit(history=history))
+
+    def migrate(self, *, file: str, recipients: str, dry: bool) -> Migrated:
+        """See `Migration`."""
+        path = Path(file).absolute() if file else self._source / ".secrets/dotfiles.yaml"
+        migration = Migration(self._processes, self._account, self._source, file=path, recipients=recipients)
+        return asyncio.run(migration.run(dry=dry))
+
+    def scrub(self, *, rewrite: bool) -> Scrubbed:
+        """See `History`."""
+        history = History(self._processes, self._account, self._source, trunk=self._section.trunk)
+        return asyncio.run(history.scrub(rewrite=rewrite))
+
+    def allow(self, fingerprint: str, reason: str) -> str:
+        """Let a value pass from now on; returns the file that it is in.
+
+        Raises:
+            Failed: nothing here has this fingerprint.
+
+        """
+        return asyncio.run(self._allow(fingerprint, reason))
+
+    async def _allow(self, fingerprint: str, reason: str) -> str:
+        auditor = self._auditor()
+        files = await auditor.files()
+        looked_at = [*files.items(), *await self._edited()]
+        for (path, _), hits in zip(looked_at, await auditor.gate.scan(looked_at), strict=True):
+            if (hit := await _named(auditor.gate, hits, fingerprint)) is not None:
+                before = files.get(ALLOW_FILE, b"")
+                if not any(each.path == path and each.matches(hit.value) for each in parse_allowed(before)):
+                    entry = allowed_entry(path, hit.rule, hit.value, reason)
+                    target = self._source / ALLOW_FILE
+                    target.parent.mkdir(exist_ok=True)
+                    _write(target, with_entry(before, entry))
+                return path
+        raise Failed(
+            f"nothing here has the fingerprint {fingerprint}",
+            meaning="nothing was changed",
+            advice="gitopsctl dotfiles status, or gitopsctl secrets audit: they name the fingerprints of this host",
+        )
+
+    async def _edited(self) -> list[tuple[str, bytes]]:
+        """The files of the home that were edited, by their names in the repository."""
+        home = Home(self._processes, self._account, str(self._source))
+        sources = await home.sources()
+        targets = [row.target for row in (await home.compare()).rows if row.last in "MA" and row.target in sources]
+        paths = {sources[target]: Path(self._account.home) / target for target in targets}
+        return [(source, path.read_bytes()) for source, path in paths.items() if path.is_file()]
+
+    def _decide(self, decide: Sequence[tuple[str, str]]) -> None:
+        file = self._source / decisions.FILE
+        known = decisions.parse(file.read_bytes() if file.is_file() else b"")
+        file.parent.mkdir(exist_ok=True)
+        _write(file, decisions.encode({**known, **{name: Kind(word) for name, word in decide}}))
+
+    def _auditor(self) -> Auditor:
+        return Auditor(self._processes, self._account, self._source)
+
+
+async def _named(gate: RepositoryGate, hits: Sequence[Hit], fingerprint: str) -> Hit | None:
+    for hit in hits:
+        if await gate.fingerprint(hit.value) == fingerprint:
+            return hit
+    return None
+
+
+def _section(name: str) -> DotfilesConfig:
+    try:
+        found = [each for each in load(DEFAULT_PATH).dotfiles if each.user == name]
+    except ConfigError:  # not a host of gitopsd's, or not readable: an audit needs neither
+        found = []
+    return found[0] if found else DotfilesConfig(user=name, repo_url="")
+
+
+def _write(file: Path, content: bytes) -> None:
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(0o644)
+    fresh.replace(file)

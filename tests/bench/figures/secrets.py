@@ -1,0 +1,117 @@
+"""What the gate finds, beside each scanner alone, and what a look at one edited file costs."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import corpus
+from bench.figure import Figure, Measure, Want
+from bench.place import Place
+
+Lines = list[list[int]]
+SEEDS = (1, 2, 3)
+
+
+def figures(place: Place) -> list[Figure]:
+    """Measure on generated dotfiles, each seed a run."""
+    missed: dict[str, list[float]] = {}
+    false: dict[str, list[float]] = {}
+    times: dict[str, list[float]] = {}
+    sizes = len(corpus.planted()), len(corpus.decoys())
+    for seed in SEEDS:
+        planted, decoys = corpus.planted(seed), corpus.decoys(seed)
+        samples = [*planted, *decoys]
+        told = place.inside("secrets.py", {"files": [(sample.path, sample.content) for sample in samples]})
+        found: dict[str, Lines] = told["found"] | _others(samples)
+        for name, lines in found.items():
+            hits = [corpus.finds(sample, each) for sample, each in zip(planted, lines, strict=False)]
+            wrong = [bool(each) for each in lines[len(planted) :]]
+            missed.setdefault(name, []).append(100 * (1 - sum(hits) / len(planted)))
+            false.setdefault(name, []).append(100 * sum(wrong) / len(decoys))
+        for name, took in told["times"].items():
+            times.setdefault(name, []).extend(took)
+    figures = []
+    for name, values in missed.items():
+        ours = name == "gate"
+        figures += [
+            Figure(
+                name=f"secrets missed of {sizes[0]} planted: {name}",
+                unit="%",
+                values=values,
+                wants=(Want(measure=Measure.median, limit=5),) if ours else (),
+            ),
+            Figure(
+                name=f"decoys of {sizes[1]} taken for a secret: {name}",
+                unit="%",
+                values=false[name],
+                wants=(Want(measure=Measure.median, limit=2),) if ours else (),
+            ),
+        ]
+    figures.append(
+        Figure(
+            name="the gate's look at one edited file",
+            unit="ms",
+            values=times["gate"],
+            floor_name="gitleaks alone",
+            floor=times["gitleaks"],
+        )
+    )
+    return figures
+
+
+def _others(samples: list[corpus.Sample]) -> dict[str, Lines]:
+    """What other scanners find, those that are installed beside the benchmark."""
+    scanners: tuple[tuple[str, str, Callable[[Path], list[int]]], ...] = (
+        ("detect-secrets", "detect_secrets", _detect_secrets),
+        ("betterleaks", "betterleaks", _betterleaks),
+        ("kingfisher", "kingfisher_sdk", _kingfisher),
+    )
+    found: dict[str, Lines] = {}
+    for name, module, scan in scanners:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            lines = []
+            for number, sample in enumerate(samples):
+                file = Path(folder, str(number), sample.path)
+                file.parent.mkdir(parents=True)
+                file.write_text(sample.content, encoding="utf-8")
+                lines.append(scan(file))
+        found[name] = lines
+    return found
+
+
+def _detect_secrets(file: Path) -> list[int]:
+    from detect_secrets import SecretsCollection  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    from detect_secrets.settings import default_settings  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    collection = SecretsCollection()
+    with default_settings():
+        collection.scan_file(str(file))
+    return [secret.line_number for _, secret in collection]
+
+
+def _betterleaks(file: Path) -> list[int]:
+    import betterleaks  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    return [found.location.start_line for found in betterleaks.scan_string(file.read_text(encoding="utf-8"))]
+
+
+@functools.cache
+def _kingfisher_scanner() -> Any:
+    import kingfisher_sdk  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+
+    return kingfisher_sdk.Scanner()  # which compiles its rules
+
+
+def _kingfisher(file: Path) -> list[int]:
+    scanner = _kingfisher_scanner()
+    scanner.reset_dedup()
+    return [found.location["line"] for found in scanner.scan(file.read_bytes())]

@@ -1,0 +1,82 @@
+"""The gate on a whole host, and where a value must not be: looked for while the daemon works, and afterwards."""
+
+import hashlib
+import json
+
+import pytest
+from e2e.scene import SOURCE, USER, set_up
+from lab import Host, Lab
+
+pytestmark = pytest.mark.lab
+
+TOKEN = "ghp_" + hashlib.sha256(b"a token that the tests made up").hexdigest()[:36]
+PASSWORD = "tr0ub4dor-and-three"  # noqa: S105 - made up
+SECRETS = (TOKEN, PASSWORD)
+
+# Looks at every process again and again until the file is gone; says where it found a value. The values come by stdin.
+WATCH = r"""
+import pathlib, sys, time
+needles = [line.encode() for line in sys.stdin.read().split()]
+flag, found = pathlib.Path("/run/watching"), set()
+flag.touch()
+while flag.exists():
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        for name in ("cmdline", "environ"):
+            try:
+                raw = (process / name).read_bytes()
+            except OSError:
+                continue
+            if any(needle in raw for needle in needles):
+                found.add(name)
+    time.sleep(0.001)
+print(sorted(found))
+"""
+
+
+def plant(host: Host) -> None:
+    """Put secrets into an edited file, into a file of the source directory and into a new one, beside a plain edit."""
+    script = (
+        "read -r token; read -r password;"
+        'echo "export GITHUB_TOKEN=$token" >> ~/.bashrc;'
+        f'echo "smtp_pass = $password" > {SOURCE}/dot_mailrc;'
+        f"echo 'umask 077' > {SOURCE}/dot_profile"
+    )
+    host.run(["sh", "-c", script], user=USER, input=f"{TOKEN}\n{PASSWORD}\n")
+
+
+def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    plant(malphas)
+    malphas.write("/run/watch.py", WATCH)
+    malphas.write("/run/needles", "\n".join(SECRETS))
+    malphas.sh(
+        "python3 -I /run/watch.py < /run/needles > /run/watched 2>&1 & until [ -e /run/watching ]; do sleep 0.05; done"
+    )
+    for _ in range(2):
+        said = malphas.run(["gitopsctl", "sync"], user=USER)
+        assert not any(secret in said.stdout + said.stderr for secret in SECRETS)
+    malphas.sh("rm /run/watching; for i in $(seq 100); do [ -s /run/watched ] && break; sleep 0.1; done")
+    assert malphas.read("/run/watched") == "[]\n"
+
+    (person,) = json.loads(malphas.run(["gitopsctl", "dotfiles", "status", "--json"], user=USER).stdout)
+    assert {each["path"] for each in person["quarantined"]} == {".bashrc", "dot_mailrc"}
+    shown = malphas.run(["gitopsctl", "status"], user=USER).stdout
+    assert ".bashrc:" in shown
+    assert "secrets allow" in shown
+    raw = malphas.sh(
+        "gitopsctl status --json; gitopsctl history --json; gitopsctl show --json 2; journalctl -o export"
+    ).stdout
+    assert not any(secret in raw for secret in SECRETS)
+    left = malphas.sh(
+        "grep -rlaF -f /run/needles /var/lib/gitopsd /run/gitopsd /var/log /etc 2>/dev/null || true"
+    ).stdout
+    assert left == ""
+
+    assert scene.forge.show("dotfiles", "dot_profile") == "umask 077\n"
+    command = "git -C /srv/git/dotfiles.git cat-file --batch-all-objects --batch | tr -cd '[:print:]\\n'"
+    objects = scene.forge.sh(command, user="git").stdout
+    assert not any(secret in objects for secret in SECRETS)
+    assert TOKEN in malphas.read("/home/rain/.bashrc")
+    assert PASSWORD in malphas.read(f"{SOURCE}/dot_mailrc")

@@ -1,0 +1,106 @@
+"""What a secret looks like, and chezmoi's data: pure."""
+
+import pytest
+
+from gitopsd.secrets import data, keys, rules
+from gitopsd.secrets.audit import propose
+from gitopsd.secrets.keys import Kind
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "smtp_pass", "API_KEY", "clientSecret", "oauth-token", "wifi.psk", "tokens.forge", "adminPassword"],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert keys.names_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password_file",
+        "passwordCommand",
+        "max_tokens",
+        "token_count",
+        "compass",
+        "bypass",
+        "key",
+        "tokenizer",
+        "secret_id",
+    ],
+)
+def test_names_that_are_about_secrets_or_of_something_else(name: str) -> None:
+    assert not keys.names_secret(name)
+
+
+def lines(text: str, path: str = "dot_x") -> list[int]:
+    return [hit.line for hit in rules.scan(path, text.encode())]
+
+
+def test_what_all_scanners_were_seen_to_miss_is_found() -> None:
+    assert lines('{{ if .a }}smtp_pass = "hunter2hunter2"{{ end }}') == [1]
+    assert lines('x\ndb_password = "kqLd83js9Lks8djk2A"') == [2]
+
+
+def test_a_template_that_says_where_the_secret_is_has_none() -> None:
+    assert not lines('password = "{{ onepasswordRead "op://Personal/mail/password" }}"')
+    assert not lines('password = "{{ include "/run/secrets/x" | trim }}"')
+
+
+def test_a_file_that_sops_yaml_says_is_encrypted_and_is_not() -> None:
+    patterns = rules.encryption_rules(b"creation_rules:\n  - path_regex: secrets/[^/]+\\.yaml$\n    age: age1x\n")
+    plain, encrypted = b"a: 1\n", b"a: ENC[AES256_GCM,data:x]\nsops:\n    mac: x\n"
+    assert [hit.rule for hit in rules.scan("secrets/a.yaml", plain, must_be_encrypted=patterns)] == ["not-encrypted"]
+    assert not rules.scan("secrets/a.yaml", encrypted, must_be_encrypted=patterns)
+    assert not rules.scan("other/a.yaml", plain, must_be_encrypted=patterns)
+
+
+def test_a_variable_that_the_person_decided_is_a_secret_counts_in_the_data() -> None:
+    raw = b"pets:\n  first: rex-and-bello\n"
+    assert not rules.scan(".chezmoidata.yaml", raw)
+    (hit,) = rules.scan(".chezmoidata.yaml", raw, is_secret={"pets.first"}.__contains__)
+    assert (hit.line, hit.rule) == (2, "secret-in-chezmoidata")
+
+
+def test_a_hit_does_not_show_its_value() -> None:
+    (hit,) = rules.scan("x", b"password = hunter2hunter2\n")
+    assert "hunter2" not in repr(hit)
+    assert "hunter2" not in f"{hit}"
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("{{ .a }}", '{{ include "/s" | trim }}'),
+        ("{{- $.a -}}", '{{- include "/s" | trim -}}'),
+        ("{{ .a | quote }}", '{{ (include "/s" | trim) | quote }}'),
+        ('{{ printf "%s .a" .a }}', '{{ printf "%s .a" (include "/s" | trim) }}'),
+        ("{{ .ab }} {{ .b.a }} .a", "{{ .ab }} {{ .b.a }} .a"),
+    ],
+)
+def test_a_variable_is_replaced_where_it_is_used_and_nowhere_else(action: str, expected: str) -> None:
+    assert data.rewritten(action, {"a": 'include "/s" | trim'}) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("x.yaml", "a: 1\nb:\n  c: 2  # two\n  d: 3\ne: 4\n", "a: 1\nb:\n  d: 3\ne: 4\n"),
+        ("x.yaml", "b:\n  c: |\n    one\n    two\n  d: 3\n", "b:\n  d: 3\n"),
+        ("x.toml", 'a = 1\n[b]\nc = "x"\nd = 2\n', "a = 1\n[b]\nd = 2\n"),
+        ("x.toml", '[b]\nc = """one\ntwo"""\nd = 2\n', "[b]\nd = 2\n"),
+        ("x.json", '{"b": {"c": 1, "d": 2}}', '{\n  "b": {\n    "d": 2\n  }\n}\n'),
+    ],
+)
+def test_one_variable_leaves_a_file_and_the_rest_stays(path: str, before: str, after: str) -> None:
+    assert data.without(path, before.encode(), "b.c").decode() == after
+
+
+def test_the_audit_proposes_with_evidence() -> None:
+    assert propose("acoustid_api", ["Ab3dE9fGh1"], [])[0] is Kind.secret
+    assert propose("lastfm", ["b25b959554ed76058ac220b7b2e0a026"], [("dot_x.tmpl", 3, "  api_key = ")])[1] == (
+        "dot_x.tmpl:3 gives it to `api_key`",
+    )
+    assert propose("email_personal", ["rain@example.org"], [])[0] is Kind.undecided
+    assert propose("desktop", [True], [])[0] is Kind.config
+    assert propose("name", ["Rain"], [])[0] is Kind.config
