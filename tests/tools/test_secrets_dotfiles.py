@@ -4,6 +4,7 @@ The remote's raw objects are searched, reachable or not; where jj must not have 
 """
 
 import hashlib
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -214,6 +215,8 @@ async def test_a_sync_killed_anywhere_publishes_no_secret_and_loses_none(
     looks = {"tar", "gitleaks", "mktemp", "mkdir", "chmod"}
     points = [at for at in writes(a.processes.ran) if at == 0 or not {*a.processes.ran[at - 1]} & (looks | LOOKS)]
     assert len(points) > 15
+    if "SOAK_MINUTES" not in os.environ:  # each one costs seconds
+        points = points[:: len(points) // 10]
     for at in points:
         a, b = restore()
         await a.dies(at)
