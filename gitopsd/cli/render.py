@@ -148,7 +148,8 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
     for rejected in answer.get("rejected", []):
         yield "rejected", _rejected(rejected, look)
     if checkout := answer.get("checkout"):
-        yield "checkout", _person(checkout, look)
+        # Whose it is stays unknown where there is none.
+        yield "checkout", _person({**checkout, "user": checkout["user"] or "config.checkout"}, look)
     for person in answer.get("people", []):
         yield "dotfiles", _person(person, look)
 

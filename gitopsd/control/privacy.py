@@ -38,7 +38,9 @@ class View:
     def __init__(self, peer: Peer, snapshot: Snapshot) -> None:
         self._peer = peer
         self._cycle = snapshot.cycle
-        self._everything = peer.admin or self._only_peer(tuple(person.user for person in snapshot.people))
+        owners = (snapshot.checkout.user,) if snapshot.checkout is not None else ()
+        users = (*(person.user for person in snapshot.people), *filter(None, owners))
+        self._everything = peer.admin or self._only_peer(users)
 
     def snapshot(self, value: Snapshot) -> Snapshot:
         """All that status shows."""

@@ -96,3 +96,15 @@ def test_a_person_reads_the_texts_of_their_own_sync() -> None:
     own = msgspec.structs.replace(BUSY, cycle=running(7, State.push, users=("rain",)))
     assert View(RAIN, own).snapshot(own).activity == "rain_secret_activity"
     assert "rain_secret" not in text(View(KEN, own).snapshot(own))
+
+
+def test_a_checkout_is_its_owners_and_only_its_owners() -> None:
+    theirs = person("olga")
+    shown = snapshot(people=(person("rain"),), checkout=theirs)
+    view = View(RAIN, shown)  # the only person with dotfiles here, and yet not the only one with something to hide
+    seen = view.snapshot(shown).checkout
+    assert seen is not None
+    assert (seen.user, seen.notices, seen.parked) == ("olga", (), ())
+    mine = msgspec.structs.replace(shown, checkout=person("rain"))
+    assert View(RAIN, mine).snapshot(mine).checkout == mine.checkout
+    assert View(ROOT, shown).snapshot(shown) == shown
