@@ -273,3 +273,10 @@ def test_records_of_generations_long_gone_are_removed(world: World) -> None:
         json.loads(max(files, key=lambda path: path.stat().st_mtime_ns).read_text())["fact"]["toplevel"]
         == toplevels[-1]
     )
+
+
+def test_11_what_userspace_cannot_see_is_said_with_what_covers_it() -> None:
+    page = Path(__file__).parents[2] / "docs" / "explanation" / "what-userspace-cannot-see.md"
+    text = page.read_text(encoding="utf-8")
+    for words in ("kernel hangs", "boot.loader.systemd-boot.bootCounting", "panic=", "RuntimeWatchdogSec"):
+        assert words in text, words
