@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG = "/etc/gitopsd/config.toml"
+_REPAIRS = frozenset({"emergency", "-b", "rescue", "single", "s", "S", "1"})
 SWITCHED = "another system was activated since this boot, so it is not assessed any more"
 INSTALL = 240.0  # seconds for switch-to-configuration boot
 
@@ -54,6 +55,15 @@ class Machine:
     def switched(self) -> bool:
         """Whether another system was activated since the boot: what runs says nothing of what was booted then."""
         return os.path.realpath("/run/current-system") != os.path.realpath("/run/booted-system")
+
+    def asked_for_emergency(self) -> bool:
+        """Whether a person has booted into a mode for repairs (kernel-command-line(7))."""
+        try:
+            with open("/proc/cmdline", encoding="utf-8", errors="replace") as file:
+                words = set(file.read().split())
+        except OSError:
+            return False
+        return bool(words & _REPAIRS) or any(word.startswith("systemd.unit=") for word in words)
 
     def now(self) -> float:
         """Seconds since the epoch, as the clock stands."""

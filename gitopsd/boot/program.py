@@ -1,4 +1,4 @@
-"""`gitopsd-boot begin|verify|bless|end`: what the units of the assessment run. It needs no daemon."""
+"""`gitopsd-boot begin|verify|bless|end|emergency`: what the units of the assessment run. It needs no daemon."""
 
 import sys
 
@@ -6,7 +6,7 @@ TYPE_CHECKING = False  # typing's own constant would import typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("begin", "verify", "bless", "end")
+VERBS = ("begin", "verify", "bless", "end", "emergency")
 DONE, FAILED, USAGE = 0, 1, 2
 
 
@@ -61,6 +61,11 @@ def _run(verb: str) -> int:
             return verify(machine)
         case "bless":
             return _bless(machine)
+        case "emergency":
+            from gitopsd.boot.verdict import emergency  # noqa: PLC0415
+
+            emergency(machine)
+            return DONE
         case _:
             from gitopsd.boot.verdict import end  # noqa: PLC0415
 

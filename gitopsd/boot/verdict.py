@@ -52,6 +52,16 @@ def bad(machine: Machine, reason: str, rules: Rules) -> None:
         _release(fd)
 
 
+def emergency(machine: Machine) -> None:
+    """The boot ended in emergency mode: verify does not run there, and nobody may be at the console."""
+    if not machine.booted() or machine.switched():
+        return
+    if machine.asked_for_emergency():
+        machine.notice.say("emergency mode was asked for on the kernel's command line: no verdict")
+        return
+    bad(machine, "the boot ended in emergency mode", machine.rules())
+
+
 def _count(machine: Machine, reason: str) -> Case | None:
     """Write the bad verdict down; None if this boot has one already."""
     boot, toplevel = machine.boot_id(), machine.booted()

@@ -218,6 +218,7 @@ def _add_boot(parent: Any, common: argparse.ArgumentParser) -> None:
         ("begin", boot.program, "for gitopsd-boot-begin.service: record that a boot begins"),
         ("verify", boot.program, "for gitopsd-boot-verify.service: give this boot its verdict"),
         ("bless", boot.program, "for gitopsd-boot-bless.service: this boot was good"),
+        ("emergency", boot.program, "for gitopsd-boot-emergency.service: the boot ended in emergency mode"),
         ("end", boot.program, "for gitopsd-boot-begin.service: the machine is shut down in order"),
     ):
         verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)

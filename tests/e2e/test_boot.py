@@ -293,6 +293,25 @@ def test_1_a_boot_that_hangs_is_counted_once_the_power_is_cut_and_begin_falls_ba
     assert "Boot failure count: 0 / 2" in told
 
 
+def test_1_a_generation_that_ends_in_emergency_mode_comes_back_by_itself(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", more=BOOT_MODE)
+    malphas = scene.hosts["malphas"]
+    good = malphas.booted_system()
+    missing = (
+        "[Unit]\nDescription=A disk that is not there\nBefore=local-fs.target\n"
+        "[Mount]\nWhat=/nowhere\nWhere=/data\nType=none\nOptions=bind\n[Install]\nRequiredBy=local-fs.target\n"
+    )
+    files = {**scene.files(), "hosts/malphas/units/data.mount": missing}
+    scene.forge.push_tree("nix-config", files, "a disk that is not there")
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.boot_default() != good
+    before = boots(malphas)
+    malphas.reboot(timeout=120)
+    assert malphas.booted_system() == malphas.boot_default() == good
+    assert boots(malphas) == before + 3
+    assert "the boot ended in emergency mode" in malphas.run(["gitopsctl", "boot", "status"]).stdout
+
+
 def test_1_an_orderly_shutdown_before_the_verdict_does_not_count(lab: Lab) -> None:
     scene = set_up(lab, "malphas", more=BOOT_MODE)
     malphas = scene.hosts["malphas"]
@@ -305,7 +324,9 @@ def test_1_an_orderly_shutdown_before_the_verdict_does_not_count(lab: Lab) -> No
     malphas.shutdown()
     for _ in range(3):
         malphas.boot(wait=False)
-        malphas.until(lambda: malphas.active_state("gitopsd-boot-verify.service") == "activating", what="verify")
+        malphas.until(lambda: status(malphas)["boot"]["stage"] == "gitopsd-boot-verify.service", what="verify")
+        assert status(malphas)["boot"]["verdict"] == "pending"
+        assert "no verdict yet, gitopsd-boot-verify.service runs" in malphas.run(["gitopsctl", "status"]).stdout
         assert malphas.booted_system() == bad
         malphas.shutdown()
     record = malphas.offline(["sh", "-c", f"cat {RECORD}/generation-$(basename {bad} | cut -c1-32).json"]).stdout

@@ -20,7 +20,12 @@ SYNTAX_ERROR = "{ this is not nix"
 WORD = "/var/lib/chezmoi-sync/last-sync-status"
 LIMIT = 5.0  # of the exposure, as `systemd-analyze security` counts it
 # They end the boot that is bad, with the boot loader's tools: docs/explanation/security.md.
-EXEMPT = {"gitopsd-boot-begin.service", "gitopsd-boot-verify.service", "gitopsd-boot-bless.service"}
+EXEMPT = {
+    "gitopsd-boot-begin.service",
+    "gitopsd-boot-verify.service",
+    "gitopsd-boot-bless.service",
+    "gitopsd-boot-emergency.service",
+}
 
 
 def spec(kind: str, name: str, replacing: Mapping[str, str]) -> HostSpec:

@@ -18,7 +18,7 @@ from gitopsd.boot.notice import Notice
 from gitopsd.boot.place import Machine
 from gitopsd.boot.profiles import Profile
 from gitopsd.boot.record import Record
-from gitopsd.boot.verdict import bad, bless, end
+from gitopsd.boot.verdict import bad, bless, emergency, end
 
 GOLDEN = f"/nix/store/{'g' * 32}-nixos-system-golden"
 NEWER = f"/nix/store/{'n' * 32}-nixos-system-newer"
@@ -206,6 +206,9 @@ class Booting(Machine):
     def stopping(self) -> bool:
         return True
 
+    def asked_for_emergency(self) -> bool:
+        return self.world.repairs
+
     def allow(self, seconds: float) -> None:
         pass
 
@@ -234,6 +237,7 @@ class World:
         self.troubles: list[str] = []
         self.gone: set[str] = set()
         self.no_loader = False
+        self.repairs = False  # emergency mode was asked for
         self.auto_pin = True
         for name in ("profiles", "loader", "run"):
             (directory / name).mkdir()
@@ -283,6 +287,9 @@ class World:
                 return "up"
             case "bad":
                 bad(machine, "sshd.service has failed", self.rules)
+                return "up"
+            case "emergency":
+                emergency(machine)
                 return "up"
             case "shut-down":
                 end(machine)

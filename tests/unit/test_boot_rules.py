@@ -203,6 +203,20 @@ def test_a_bad_boot_may_be_left_alone(world: World) -> None:
     assert world.settle() == GOLDEN
 
 
+def test_a_boot_that_ends_in_emergency_mode_is_bad(world: World) -> None:
+    world.deploy(NEWER, "emergency")
+    assert world.boot() == "rebooted"
+    assert world.failures(NEWER) == 1
+    assert world.settle() == GOLDEN
+
+
+def test_emergency_mode_that_a_person_asked_for_is_left_alone(world: World) -> None:
+    world.repairs = True
+    world.deploy(NEWER, "emergency")
+    assert world.boot() == "up"
+    assert world.own_reboots == 0
+
+
 def test_a_golden_that_is_gone_is_not_fallen_back_to(world: World) -> None:
     world.deploy(NEWER, "bad")
     world.gone.add(GOLDEN)
