@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG = "/etc/gitopsd/config.toml"
+_TRIES = 10
 _REPAIRS = frozenset({"emergency", "-b", "rescue", "single", "s", "S", "1"})
 SWITCHED = "another system was activated since this boot, so it is not assessed any more"
 INSTALL = 240.0  # seconds for switch-to-configuration boot
@@ -87,7 +88,11 @@ class Machine:
         """Ask systemd for a reboot; returns what went wrong, empty if it is on its way."""
         from gitopsd.boot.programs import run  # noqa: PLC0415 - needed once in a hundred boots
 
-        return run(["systemctl", "--no-block", "reboot"], 30)
+        for _ in range(_TRIES):
+            if not run(["systemctl", "--no-block", "reboot"], 30):
+                return ""
+            time.sleep(1)  # jobs of emergency mode that are not done yet cannot be replaced
+        return run(["systemctl", "--force", "reboot"], 30)
 
     def allow(self, seconds: float) -> None:
         """Be killed after so many seconds, whatever we hang in: the boot goes on then."""

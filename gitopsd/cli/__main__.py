@@ -219,7 +219,7 @@ def _add_boot(parent: Any, common: argparse.ArgumentParser) -> None:
         ("verify", boot.program, "for gitopsd-boot-verify.service: give this boot its verdict"),
         ("bless", boot.program, "for gitopsd-boot-bless.service: this boot was good"),
         ("emergency", boot.program, "for gitopsd-boot-emergency.service: the boot ended in emergency mode"),
-        ("end", boot.program, "for gitopsd-boot-begin.service: the machine is shut down in order"),
+        ("end", boot.program, "for gitopsd-boot-end.service: the machine is shut down in order"),
     ):
         verb = subparsers.add_parser(name, parents=[common], help=text, description=text, allow_abbrev=False)
         verb.set_defaults(run=run, verb=name)

@@ -299,7 +299,7 @@ def test_1_a_generation_that_ends_in_emergency_mode_comes_back_by_itself(lab: La
     good = malphas.booted_system()
     missing = (
         "[Unit]\nDescription=A disk that is not there\nBefore=local-fs.target\n"
-        "[Mount]\nWhat=/nowhere\nWhere=/data\nType=none\nOptions=bind\n[Install]\nRequiredBy=local-fs.target\n"
+        "[Mount]\nWhat=tmpfs\nWhere=/data\nType=tmpfs\nOptions=nonsense=1\n[Install]\nRequiredBy=local-fs.target\n"
     )
     files = {**scene.files(), "hosts/malphas/units/data.mount": missing}
     scene.forge.push_tree("nix-config", files, "a disk that is not there")

@@ -25,6 +25,7 @@ EXEMPT = {
     "gitopsd-boot-verify.service",
     "gitopsd-boot-bless.service",
     "gitopsd-boot-emergency.service",
+    "gitopsd-boot-end.service",
 }
 
 
