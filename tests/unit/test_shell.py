@@ -43,6 +43,21 @@ def test_each_shell_can_read_its_completion(name: str, program: str, tmp_path: P
     subprocess.run([program, "-n", str(file)], check=True, capture_output=True)
 
 
+def test_fish_completes_too(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("needs fish")
+    file = tmp_path / "gitopsctl.fish"
+    file.write_text(FILES["completions/gitopsctl.fish"], encoding="utf-8")
+    ask = f"source {file}; complete -C 'gitopsctl do'; complete -C 'gitopsctl dotfiles res'"
+    done = subprocess.run(["fish", "--no-config", "-c", ask], capture_output=True, text=True, check=True)
+    assert {line.split("\t")[0] for line in done.stdout.splitlines()} == {"doctor", "dotfiles", "resolve"}
+
+
+def test_every_verb_speaks_json() -> None:
+    for verb in VERBS:
+        assert verb.inner or "--json" in verb.flags, verb.path
+
+
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_every_verb_is_in_every_file(name: str) -> None:
     if name.endswith("gitopsd.8"):
