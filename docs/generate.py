@@ -58,16 +58,17 @@ def configuration() -> str:
         *_options(config.Config, ""),
     ]
     parts += _sections(config.Config, "")
-    parts += [
-        "",
-        "## Not yet",
-        "",
-        "These keys are known by name and refused, since this version does not have what they ask for:",
-        "",
-        "| key | what it will be for |",
-        "| --- | --- |",
-        *(f"| `{key}` | {what} |" for key, what in sorted(config.PLANNED.items())),
-    ]
+    if config.PLANNED:
+        parts += [
+            "",
+            "## Not yet",
+            "",
+            "These keys are known by name and refused, since this version does not have what they ask for:",
+            "",
+            "| key | what it will be for |",
+            "| --- | --- |",
+            *(f"| `{key}` | {what} |" for key, what in sorted(config.PLANNED.items())),
+        ]
     return "\n".join(parts) + "\n"
 
 

@@ -9,6 +9,7 @@ import socket
 import tomllib
 import types
 import typing
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -16,6 +17,7 @@ import msgspec
 
 from gitopsd.errors import ConfigError
 from gitopsd.events import ALARMS, MESSAGE_IDS
+from gitopsd.windows import parse_window
 
 DEFAULT_PATH = Path("/etc/gitopsd/config.toml")
 
@@ -168,6 +170,26 @@ class SwitchConfig(Section, frozen=True, kw_only=True):
 
     mode: typing.Literal["switch", "boot"] = "switch"
     timeout: Seconds = 900.0
+
+
+class RebootConfig(Section, frozen=True, kw_only=True):
+    """`[reboot]`: whether this host reboots by itself when that is required: for another kernel, initrd, kernel modules
+    or systemd, or for a system that could only be made the boot default. Only into a system that gitopsd deployed, only
+    at rest, never while suspended, and never twice for the same system.
+
+    Args:
+        policy: `never`, `when-required` (as soon as it is at rest), or `window`.
+        windows: for the policy `window`, in local time, bounds included: `02:00-04:00`, `Sat,Sun 01:00-05:00`. One that
+            goes over midnight belongs to the day on which it begins.
+        time_zone: such as `Europe/Berlin`; empty is the host's.
+        sessions: `wait` until nobody is logged in, or `ignore` them.
+
+    """
+
+    policy: typing.Literal["never", "when-required", "window"] = "never"
+    windows: tuple[str, ...] = ()
+    time_zone: str = ""
+    sessions: typing.Literal["wait", "ignore"] = "wait"
 
 
 class ProbeConfig(Section, frozen=True, kw_only=True):
@@ -382,6 +404,7 @@ class Config(Section, frozen=True, kw_only=True):
     space: SpaceConfig = SpaceConfig()
     retry: RetryConfig = RetryConfig()
     timeouts: TimeoutConfig = TimeoutConfig()
+    reboot: RebootConfig = RebootConfig()
     control: ControlConfig = ControlConfig()
     history: HistoryConfig = HistoryConfig()
     files: FilesConfig = FilesConfig()
@@ -391,9 +414,7 @@ class Config(Section, frozen=True, kw_only=True):
 
 # Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
 # promise that is not kept.
-PLANNED: dict[str, str] = {
-    "reboot": "reboot policy",
-}
+PLANNED: dict[str, str] = {}
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -624,6 +645,7 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
         faults.append(Fault(path="boot.max_attempts", found="0", expected="1 or more"))
     _check_metrics(config.metrics, faults)
     _check_notify(config.notify, faults)
+    _check_reboot(config.reboot, faults)
     faults.extend(
         Fault(path=f"retry.{field.name}.attempts", found="0", expected="1 or more")
         for field in msgspec.structs.fields(RetryConfig)
@@ -724,3 +746,24 @@ def _check_signatures(wanted: SignaturesConfig, faults: list[Fault]) -> None:
         for i, fingerprint in enumerate(wanted.gpg_fingerprints)
         if not re.fullmatch(r"[0-9A-F]{40}(?:[0-9A-F]{24})?", fingerprint)
     )
+
+
+def _check_reboot(reboot: RebootConfig, faults: list[Fault]) -> None:
+    for i, text in enumerate(reboot.windows):
+        if parse_window(text) is None:
+            faults.append(
+                Fault(
+                    path=f"reboot.windows[{i}]",
+                    found=repr(text),
+                    expected='such as "02:00-04:00" or "Sat,Sun 01:00-05:00"',
+                )
+            )
+    if reboot.policy == "window" and not reboot.windows:
+        faults.append(Fault(path="reboot.windows", found="none", expected='at least one, since policy is "window"'))
+    if reboot.time_zone:
+        try:
+            zoneinfo.ZoneInfo(reboot.time_zone)
+        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+            faults.append(
+                Fault(path="reboot.time_zone", found=repr(reboot.time_zone), expected='a zone such as "Europe/Berlin"')
+            )

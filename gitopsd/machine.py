@@ -36,6 +36,7 @@ class Event(enum.Enum):
     """What a step, a person or the daemon says to the machine."""
 
     start = "start"  # a cycle begins
+    booted = "booted"  # what waited for a reboot runs now, and must prove itself
     back = "back"  # a person goes back to a system that is there already
     done = "done"  # the step did its work; the next one follows
     settled = "settled"  # the cycle ends well, early or at its end
@@ -56,6 +57,10 @@ TABLE: tuple[tuple[State, Event, State], ...] = (
     (State.idle, Event.back, State.switch),
     (State.failed, Event.back, State.switch),
     (State.blocked, Event.back, State.switch),
+    # A deployment that waited for the reboot was booted.
+    (State.idle, Event.booted, State.verify),
+    (State.failed, Event.booted, State.verify),
+    (State.blocked, Event.booted, State.verify),
     # The dotfiles half never ends the cycle: what goes wrong is recorded, and the system half still runs.
     (State.fetch, Event.done, State.capture),
     (State.capture, Event.done, State.push),

@@ -27,6 +27,8 @@ from gitopsd.types import (
     Finding,
     Memory,
     PersonFacts,
+    Rebooting,
+    RebootNeed,
     Rejection,
     Review,
     Revision,
@@ -459,6 +461,12 @@ class Store(Protocol):
     async def suspend(self, suspension: Suspension | None) -> None:
         """Record that this host is suspended, or that it is not any more."""
 
+    async def note_reboot(self, need: RebootNeed | None, rebooting: Rebooting | None = None) -> None:
+        """Record that a reboot is required or is not any more, and that one of ours comes now."""
+
+    async def forget_at_reboot(self) -> None:
+        """Record that no deployment waits for the next boot any more."""
+
     async def revision_of(self, toplevel: StorePath) -> Revision | None:
         """The revision that a cycle of the history has built this toplevel from; None if none has."""
 
@@ -521,10 +529,16 @@ class Successor(Protocol):
     def waits(self) -> bool:
         """Whether the running system has another version of us than the one that runs. Never waits."""
 
-    async def rehearse(self) -> str:
+    def fingerprint(self) -> str:
+        """Our unit and our configuration as the running system has them. Never waits."""
+
+    async def rehearse(self, before: str) -> str:
         """Try whether the version that the running system has would start; returns what is wrong, empty if nothing is.
 
-        Nothing is done if neither our unit nor our configuration has changed since we started.
+        Args:
+            before: the fingerprint before the switch. Nothing is done if it is the same, or if what is wrong with the
+                configuration was wrong before.
+
         """
 
     async def hand_over(self) -> None:
@@ -532,6 +546,21 @@ class Successor(Protocol):
 
         Raises:
             Failed: the new version would not start; this one goes on.
+
+        """
+
+
+class Power(Protocol):
+    """What can reboot this machine, and who would mind."""
+
+    async def sessions(self) -> tuple[str, ...]:
+        """Names of the people who are logged in, sorted; empty too where nobody keeps count."""
+
+    async def reboot(self) -> None:
+        """Reboot in the orderly way; returns once that is under way.
+
+        Raises:
+            Failed: something inhibits it.
 
         """
 

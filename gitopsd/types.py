@@ -436,6 +436,7 @@ class Switching(Value, frozen=True, kw_only=True):
         reason: why it must be undone; filled by the step that decides so.
         cut_off: the reason is that the remote could not be reached: whether that is the new system's fault shows once
             the old one runs again.
+        own: the fingerprint of our own unit and configuration.
 
     """
 
@@ -447,6 +448,7 @@ class Switching(Value, frozen=True, kw_only=True):
     mode: str = "switch"
     reason: str = ""
     cut_off: bool = False
+    own: str = ""
 
 
 class HookRun(Value, frozen=True, kw_only=True):
@@ -696,6 +698,53 @@ class Announcement(Value, frozen=True, kw_only=True):
     user: str = ""
 
 
+class AtReboot(Value, frozen=True, kw_only=True):
+    """A deployment that is the boot default and has never run.
+
+    Args:
+        cycle: the cycle that made it the boot default.
+        facts: what that cycle had learned: where to go back to.
+        why: it was not activated at once.
+
+    """
+
+    cycle: int
+    facts: Facts
+    why: str
+
+
+class Rebooting(Value, frozen=True, kw_only=True):
+    """A reboot of ours, recorded before it.
+
+    Args:
+        boot_id: the boot that it ended.
+        toplevel: the boot default that it was for.
+        at: seconds since the epoch.
+        reasons: why.
+
+    """
+
+    boot_id: str
+    toplevel: StorePath
+    at: float
+    reasons: tuple[str, ...]
+
+
+class RebootNeed(Value, frozen=True, kw_only=True):
+    """That a reboot is required.
+
+    Args:
+        reasons: such as `kernel`.
+        since: seconds since the epoch.
+        plan: when it comes, in a person's words; empty if nobody has decided yet.
+
+    """
+
+    reasons: tuple[str, ...]
+    since: float
+    plan: str = ""
+
+
 class CycleEnd(Value, frozen=True, kw_only=True):
     """Everything that the end of a cycle means for the memory; written in one transaction.
 
@@ -711,6 +760,8 @@ class CycleEnd(Value, frozen=True, kw_only=True):
         contact: a remote answered.
         announcements: what the receivers are to be told, each of them at least once.
 
+        at_reboot: the deployment that now waits for the next boot.
+
     """
 
     summary: CycleSummary
@@ -723,6 +774,7 @@ class CycleEnd(Value, frozen=True, kw_only=True):
     trial: Trial | None = None
     contact: bool = False
     announcements: tuple[Announcement, ...] = ()
+    at_reboot: AtReboot | None = None
 
 
 class Suspension(Value, frozen=True, kw_only=True):
@@ -760,6 +812,9 @@ class Memory(Value, frozen=True, kw_only=True):
         pending: the cycle that was asked for and has not begun.
         last_good: when things last went well.
         boot_told: the rollback at boot that was concluded from last.
+        at_reboot: the deployment that waits for the next boot.
+        reboot: that a reboot is required, since when.
+        rebooting: the last reboot of ours.
 
     """
 
@@ -777,6 +832,9 @@ class Memory(Value, frozen=True, kw_only=True):
     pending: Cycle | None = None
     last_good: LastGood = LastGood()
     boot_told: str = ""
+    at_reboot: AtReboot | None = None
+    reboot: RebootNeed | None = None
+    rebooting: Rebooting | None = None
 
 
 class Attempt(Value, frozen=True, kw_only=True):
@@ -931,6 +989,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone, while that lasts.
         last_good: when things last went well.
+        reboot: that a reboot is required, and when it comes.
 
     """
 
@@ -959,6 +1018,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     checkout: PersonFacts | None = None
     suspended: Suspension | None = None
     last_good: LastGood = LastGood()
+    reboot: RebootNeed | None = None
 
 
 class Update(Value, frozen=True, kw_only=True):

@@ -557,6 +557,35 @@ in
     default = { };
     description = "After which a step is ended with everything it started.";
   };
+  reboot = mkOption {
+    type = types.submodule {
+      freeformType = toml;
+      options = {
+        policy = mkOption {
+          type = types.enum [ "never" "when-required" "window" ];
+          default = "never";
+          description = "`never`, `when-required` (as soon as it is at rest), or `window`.";
+        };
+        windows = mkOption {
+          type = types.listOf types.str;
+          default = [ ];
+          description = "For the policy `window`, in local time, bounds included: `02:00-04:00`, `Sat,Sun 01:00-05:00`. One that goes over midnight belongs to the day on which it begins.";
+        };
+        time_zone = mkOption {
+          type = types.str;
+          default = "";
+          description = "Such as `Europe/Berlin`; empty is the host's.";
+        };
+        sessions = mkOption {
+          type = types.enum [ "wait" "ignore" ];
+          default = "wait";
+          description = "`wait` until nobody is logged in, or `ignore` them.";
+        };
+      };
+    };
+    default = { };
+    description = "Whether this host reboots by itself when that is required: for another kernel, initrd, kernel modules or systemd, or for a system that could only be made the boot default. Only into a system that gitopsd deployed, only at rest, never while suspended, and never twice for the same system.";
+  };
   control = mkOption {
     type = types.submodule {
       freeformType = toml;

@@ -138,6 +138,10 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "left out", [look.paint(first(problem), _YELLOW), *problem.split("\n")[1:]]
     if answer.get("suspended"):
         yield "suspended", [look.paint(suspended(answer["suspended"], look), _YELLOW), "sudo gitopsctl resume"]
+    if answer.get("reboot"):
+        need = answer["reboot"]
+        head = f"required since {clock(need['since'])} ({', '.join(map(flat, need['reasons']))})"
+        yield "reboot", [look.paint(head, _YELLOW), *([flat(need["plan"])] if need["plan"] else [])]
     yield from _under_way(answer, look)
     upgrade, sync = answer.get("last_upgrade"), answer.get("last_sync")
     yield "upgrade", _last(upgrade, look)
@@ -266,7 +270,7 @@ def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "boot default", [number + _named(profile, wanted, look)]
     if system.get("drift"):
         yield "drift", [look.paint("what runs is not what was deployed last", _YELLOW)]
-    if system.get("reboot"):
+    if system.get("reboot") and not answer.get("reboot"):  # else it is told in full
         yield "reboot", [look.paint(f"needed for the new {', '.join(map(flat, system['reboot']))}", _YELLOW)]
 
 

@@ -157,6 +157,7 @@ class Switching:
     mode: str
     reason: str
     cut_off: bool
+    own: str
 
 
 @dataclass(kw_only=True)
@@ -373,6 +374,15 @@ class Pinned:
 
 
 @dataclass(kw_only=True)
+class Reboot:
+    """See `types.RebootNeed`."""
+
+    reasons: list[str]
+    since: float
+    plan: str
+
+
+@dataclass(kw_only=True)
 class Status:
     """See `types.Snapshot`."""
 
@@ -401,6 +411,7 @@ class Status:
     checkout: Person | None
     suspended: Suspension | None
     last_good: LastGood
+    reboot: Reboot | None
 
 
 @dataclass(kw_only=True)

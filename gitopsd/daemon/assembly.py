@@ -15,6 +15,7 @@ from gitopsd.choices.turn import InTurn, Turn
 from gitopsd.config import Config, DotfilesConfig, SystemConfig
 from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.loop import StepSet
+from gitopsd.daemon.reboots import Reboots
 from gitopsd.dotfiles import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
@@ -136,6 +137,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
     building = system.build_timeout * config.retry.build.attempts + wanted.longest() + before
     steps = StepSet(
         activator=activator,
+        reboots=Reboots(config.reboot, around.systemd, around.clock),
         golden=golden,
         offline_after=config.notify.offline_after,
         source=source,
@@ -171,6 +173,7 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
                 builder=nix,
                 units=units,
                 clock=clock,
+                successor=around.successor,
                 validate_units=config.verify.validate_units,
                 mode=config.switch.mode,
             ),

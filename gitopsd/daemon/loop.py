@@ -5,6 +5,7 @@ was under way and what it had decided.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from gitopsd import events
 from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
+from gitopsd.daemon.reboots import Reboots
 from gitopsd.daemon.retry import retrying
 from gitopsd.errors import Failed, GitopsdError, Suspended
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
@@ -26,6 +28,7 @@ from gitopsd.policy import (
     heeds,
     is_drift,
     is_suspended,
+    local_time,
     made_contact,
     merge_requests,
     rest,
@@ -39,6 +42,7 @@ from gitopsd.steps import Step
 from gitopsd.types import (
     FINE,
     Announcement,
+    AtReboot,
     Attempt,
     Built,
     Cycle,
@@ -51,17 +55,21 @@ from gitopsd.types import (
     Memory,
     Outcome,
     PersonFacts,
+    Rebooting,
+    RebootNeed,
     Rejection,
     Revision,
     Snapshot,
     StepRecord,
     StepResult,
     Suspension,
+    SystemFacts,
     Trial,
     Update,
 )
 
 T = TypeVar("T")
+_ASSESSED = 600.0  # seconds that the assessment of a boot may take before nothing waits for it any more
 _MARGIN = 60.0  # seconds that a step may exceed its limit before the watchdog gives up on us
 
 
@@ -74,6 +82,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
         retry: of the states whose transient failures are tried again; never switch, verify or rollback.
         activator: tells what runs, for status; frees the activation's unit at a cycle's end.
         golden: tells how the boot is assessed, for status.
+        reboots: decides whether this host is to reboot by itself.
         users: the people whose dotfiles are kept in step here.
         choices: what each of them may decide.
         offline_after: seconds without an answer of any remote, after which somebody should know.
@@ -86,6 +95,7 @@ class StepSet(msgspec.Struct, frozen=True, kw_only=True):
     retry: Mapping[State, RetrySection]
     activator: Activator
     golden: Golden
+    reboots: Reboots
     users: tuple[str, ...]
     choices: Mapping[str, Choices] = {}
     offline_after: float = 86400.0
@@ -134,6 +144,7 @@ class Loop:
         self._notify = notify
         self._log = structlog.get_logger()
         self._pending: Cycle | None = None
+        self._after: Cycle | None = None  # what was asked for before a cycle that must come first
         self._question: Cycle | None = None  # a dry run that waits; it is never merged with what changes something
         self._wanted = asyncio.Event()
         self._started = clock.now()
@@ -244,6 +255,7 @@ class Loop:
         was = is_suspended(self._board.snapshot.suspended, self._clock.now())
         await self._store.suspend(None)
         self._board.change(suspended=None)
+        self._wanted.set()
         if was:
             self._log.info("resumed")
             self._rest()
@@ -304,6 +316,7 @@ class Loop:
     def use(self, steps: StepSet) -> None:
         """Take another configuration's steps from the next cycle on; the one under way keeps its own."""
         self._next_steps = steps
+        self._wanted.set()  # whether a reboot is due may have changed
 
     # The loop.
 
@@ -336,6 +349,7 @@ class Loop:
             await self._cycle(unfinished, Machine(unfinished.state))
         else:
             await self._tidy()  # what a daemon that died between a cycle's end and its tidying has left
+        await self._take_up_what_was_booted()
         while True:
             self._rest()
             self._tell_of_boot()
@@ -343,15 +357,20 @@ class Loop:
                 await self._renew()
             while (asked := self._pending or self._question) is None:
                 self._wanted.clear()
-                await self._wanted.wait()
+                look = await self._reboot_if_due()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(look):
+                        await self._wanted.wait()
             self._steps = self._next_steps
             if asked is self._pending:
-                self._pending = None
+                self._pending, self._after = self._after, None
             else:
                 self._question = None
             cycle = asked
             machine = Machine(self._board.snapshot.state)
             begin = Event.back if cycle.facts.chosen else Event.start
+            if cycle.facts.switching is not None:
+                begin = Event.booted
             cycle = self._moved(cycle, cycle.facts, machine.apply(begin))
             await self._store.save_cycle(cycle)
             await self._cycle(cycle, machine)
@@ -467,6 +486,10 @@ class Loop:
         deployed, trial = self._verified(built, now, trial=cycle.facts.trial) if verified and built else (None, None)
         blocked = message if result.event is Event.block else ""
         news, acts = self._news(summary, cycle), cycle.kind is not CycleKind.plan
+        at_reboot = None
+        if result.outcome is Outcome.at_reboot and cycle.facts.switching is not None:
+            why = cycle.facts.switching.reason or "a deployed system waits for it"
+            at_reboot = AtReboot(cycle=cycle.id, facts=cycle.facts, why=why)
         await self._store.finish_cycle(
             CycleEnd(
                 summary=summary,
@@ -479,6 +502,7 @@ class Loop:
                 trial=trial,
                 contact=made_contact(cycle),
                 announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
+                at_reboot=at_reboot,
             ),
             self._herald.channels,
         )
@@ -654,6 +678,77 @@ class Loop:
             pending_kind=self._pending.kind if self._pending is not None else None,
             pending_plan=self._question.id if self._question is not None else 0,
         )
+
+    async def _take_up_what_was_booted(self) -> None:
+        """A deployment that waited for the reboot runs now: have it prove itself, before anything else."""
+        waits = (await self._store.memory()).at_reboot
+        if waits is None or waits.facts.built is None or waits.facts.switching is None:
+            return
+        system, boot = self._steps.activator.facts(), self._clock.boot_id()
+        if waits.facts.switching.boot_id == boot:
+            return
+        if system.current == waits.facts.built.toplevel:
+            if not await self._boot_is_not_bad():
+                return
+            now = self._clock.now()
+            number = await self._store.next_cycle_id()
+            self._log.info(
+                "booted", message="what waited for the reboot runs, and is verified now", revision=waits.facts.candidate
+            )
+            booted = Cycle(
+                id=number,
+                kind=CycleKind.upgrade,
+                requested_by="boot",
+                boot_id=boot,
+                started=now,
+                state=State.idle,
+                state_since=now,
+                facts=waits.facts,
+            )
+            self._after = self._pending  # whatever was asked for comes after it
+            self._pending = booted
+            self._await(booted)
+        elif system.profile != waits.facts.built.toplevel:  # something else was made the boot default since
+            await self._store.forget_at_reboot()
+
+    async def _boot_is_not_bad(self) -> bool:
+        """Wait for the assessment of this boot, where there is one: a bad boot is its business, and not ours."""
+        give_up = self._clock.monotonic() + _ASSESSED
+        while (verdict := self._steps.golden.facts().verdict) == "pending" and self._clock.monotonic() < give_up:
+            await self._clock.sleep(1.0)
+        return verdict in ("good", "unknown")
+
+    async def _reboot_if_due(self) -> float | None:
+        """Note whether a reboot is required, and reboot if it is due. Seconds until the next look; None is none."""
+        memory, reboots = await self._store.memory(), self._next_steps.reboots
+        system = self._next_steps.activator.facts()
+        need = reboots.need(system, memory)
+        if need != memory.reboot:
+            await self._store.note_reboot(need)
+        if need is None:
+            self._board.change(reboot=None)
+            return None
+        plan = await reboots.plan(need, system, memory)
+        if is_suspended(memory.suspended, self._clock.now()) or memory.blocked:
+            plan = msgspec.structs.replace(plan, now=False, look=_MARGIN, words="not while it is suspended or blocked")
+        need = msgspec.structs.replace(need, plan=plan.words)
+        self._board.change(reboot=need)
+        if plan.now and self._pending is None and self._question is None:
+            await self._reboot(need, system)
+        return plan.look
+
+    async def _reboot(self, need: RebootNeed, system: SystemFacts) -> None:
+        assert system.profile is not None  # noqa: S101  # no plan says `now` without it
+        record = Rebooting(
+            boot_id=self._clock.boot_id(), toplevel=system.profile, at=self._clock.now(), reasons=need.reasons
+        )
+        await self._store.note_reboot(need, record)
+        self._log.warning("rebooting", message=f"required since {local_time(need.since)}: {', '.join(need.reasons)}")
+        self._notify.status("rebooting")
+        try:
+            await self._next_steps.reboots.power.reboot()
+        except GitopsdError as error:
+            self._log.error("not rebooted", message=error.message)
 
     async def _renew(self) -> None:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""

@@ -20,6 +20,7 @@ from gitopsd.machine import State
 from gitopsd.types import (
     FINE,
     Announcement,
+    AtReboot,
     BootConclusion,
     Cycle,
     CycleDetail,
@@ -32,6 +33,8 @@ from gitopsd.types import (
     Memory,
     Outcome,
     PersonFacts,
+    Rebooting,
+    RebootNeed,
     Rejection,
     Revision,
     StepRecord,
@@ -146,6 +149,23 @@ class SqliteStore:
 
         await self._write(work)
 
+    async def note_reboot(self, need: RebootNeed | None, rebooting: Rebooting | None = None) -> None:
+        """See `ports.Store`."""
+
+        def work(db: sqlite3.Connection) -> None:
+            if need is None:
+                db.execute("DELETE FROM memory WHERE key = 'reboot'")
+            else:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('reboot', ?)", (_encode(need),))
+            if rebooting is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('rebooting', ?)", (_encode(rebooting),))
+
+        await self._write(work)
+
+    async def forget_at_reboot(self) -> None:
+        """See `ports.Store`."""
+        await self._write(lambda db: db.execute("DELETE FROM memory WHERE key = 'at_reboot'"))
+
     async def revision_of(self, toplevel: StorePath) -> Revision | None:
         """See `ports.Store`."""
         question = (
@@ -187,6 +207,10 @@ class SqliteStore:
             if end.trial is not None:
                 db.execute("DELETE FROM rejected WHERE revision = ?", (end.trial.revision,))
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('trial', ?)", (_encode(end.trial),))
+            if end.at_reboot is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('at_reboot', ?)", (_encode(end.at_reboot),))
+            elif end.facts.switching is not None:  # something else was switched to since
+                db.execute("DELETE FROM memory WHERE key = 'at_reboot'")
             if end.blocked:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('blocked', ?)", (_encode(end.blocked),))
             _note_good(db, end)
@@ -407,6 +431,9 @@ def _memory(db: sqlite3.Connection) -> Memory:
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
         suspended=msgspec.json.decode(values["suspended"], type=Suspension) if "suspended" in values else None,
         pending=msgspec.json.decode(values["pending"], type=Cycle) if "pending" in values else None,
+        at_reboot=msgspec.json.decode(values["at_reboot"], type=AtReboot) if "at_reboot" in values else None,
+        reboot=msgspec.json.decode(values["reboot"], type=RebootNeed) if "reboot" in values else None,
+        rebooting=msgspec.json.decode(values["rebooting"], type=Rebooting) if "rebooting" in values else None,
         last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
         last_good=LastGood(

@@ -70,8 +70,8 @@ async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> 
             status = await activator.activate(switching.previous, "boot", tag(cycle, "rollback boot"))
             if status != 0:
                 return f"the boot loader was not installed: {reads_switch(status)}"
-        if switching.mode == "boot":
-            return ""
+        if switching.mode == "boot" and system.current == switching.previous:
+            return ""  # it never ran
         status = await activator.activate(switching.previous, "test", tag(cycle, "rollback test"))
     except GitopsdError as error:
         return error.message

@@ -7,7 +7,7 @@ import msgspec
 
 from gitopsd.machine import Event
 from gitopsd.policy import called, reads_switch, short
-from gitopsd.ports import Activator, Builder, Clock, Reporter, Units
+from gitopsd.ports import Activator, Builder, Clock, Reporter, Successor, Units
 from gitopsd.steps.needs import needed
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching, SystemFacts
 
@@ -20,6 +20,7 @@ async def switch(
     builder: Builder,
     units: Units,
     clock: Clock,
+    successor: Successor,
     validate_units: tuple[str, ...],
     mode: str,
 ) -> StepResult:
@@ -34,6 +35,7 @@ async def switch(
             previous_generation=system.generation,
             failed_before=await units.failed(),
             active_before=tuple(unit.name for unit in await units.health(validate_units) if unit.active == "active"),
+            own=successor.fingerprint(),
             mode="test" if cycle.facts.trial else "switch" if cycle.facts.chosen else mode,
         )
         cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=switching))
@@ -43,15 +45,29 @@ async def switch(
     reporter.line("=== Deploying New Configuration ===")
     if switching.mode == "boot":
         return await _for_the_next_boot(cycle, built, activator, builder)
-    return await _test(cycle, built, switching, activator)
+    return await _test(cycle, reporter, built, switching, activator=activator, builder=builder)
 
 
-async def _test(cycle: Cycle, built: Built, switching: Switching, activator: Activator) -> StepResult:
+async def _test(
+    cycle: Cycle,
+    reporter: Reporter,
+    built: Built,
+    switching: Switching,
+    *,
+    activator: Activator,
+    builder: Builder,
+) -> StepResult:
     status = await activator.activate(built.toplevel, "test", tag(cycle, "test"))
     problem = reads_switch(status)
     match status:
         case 0 | 4:  # whether the units that failed matter, verify decides: some may have failed before
             return StepResult(event=Event.done, facts=cycle.facts, message=problem or "activated")
+        case 100 if switching.mode == "switch" and not cycle.facts.chosen:
+            # As nixos-rebuild would: only a boot can bring it. From here on it is what `mode = "boot"` is.
+            later = msgspec.structs.replace(switching, mode="boot", reason=problem)
+            cycle = msgspec.structs.replace(cycle, facts=msgspec.structs.replace(cycle.facts, switching=later))
+            await reporter.checkpoint(cycle.facts)
+            return await _for_the_next_boot(cycle, built, activator, builder)
         case 1 | 100:
             message = f"switch-to-configuration: {problem}"
             return StepResult(
@@ -69,6 +85,9 @@ async def _for_the_next_boot(cycle: Cycle, built: Built, activator: Activator, b
         return undo(cycle, switching, f"the boot loader was not installed: {reads_switch(status)}")
     await builder.release(built.revision)
     message = f"{short(built.revision)} is the boot default; it runs after the next reboot"
+    switching = needed(cycle.facts.switching, "a baseline")
+    if switching.reason:
+        message += f": {switching.reason}"
     return StepResult(event=Event.settled, facts=cycle.facts, message=message, outcome=Outcome.at_reboot)
 
 

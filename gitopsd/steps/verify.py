@@ -35,7 +35,7 @@ async def verify(
         return after_reboot(cycle, built, switching, system)
     if system.current != built.toplevel:
         return undo(cycle, switching, f"{built.toplevel} was activated, but {system.current} runs")
-    problem = await successor.rehearse()
+    problem = await successor.rehearse(switching.own)
     if problem:  # whatever on_validation_failure says: without us nothing could repair this host
         reporter.line(f"=== Verification FAILED === {problem}")
         return undo(cycle, switching, problem)

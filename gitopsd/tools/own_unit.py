@@ -6,10 +6,12 @@ with another unit, or with another configuration of ours, is called good, its gi
 says, sandbox and all, on a copy of our state, up to the point where it would be ready.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
-from gitopsd.errors import Failed
+from gitopsd.config import load
+from gitopsd.errors import ConfigError, Failed
 from gitopsd.ports import Clock
 from gitopsd.tools.rehearsal import REHEARSAL_LIMIT, rehearsal
 from gitopsd.tools.systemd import Systemd
@@ -37,34 +39,34 @@ class OwnUnit:
         self._clock = clock
         self._config = config
         self._started_from = _text(_FILE)
-        self._able = (self._started_from, _text(config))
 
     def waits(self) -> bool:
         """See `ports.Successor`. A system that does not run us as a unit has no successor for us."""
         now = _text(_FILE)
         return now is not None and now != self._started_from
 
-    async def rehearse(self) -> str:
+    def fingerprint(self) -> str:
+        """See `ports.Successor`."""
+        return f"{_digest(_text(_FILE))} {_digest(_text(self._config))}"
+
+    async def rehearse(self, before: str) -> str:
         """See `ports.Successor`."""
         if self._started_from is None:
             return ""
         unit = _text(_FILE)
         if unit is None:
             return f"the new system has no {UNIT}: this host would never fetch again"
-        wanted = (unit, _text(self._config))
-        if wanted == self._able:
-            return ""
+        now = self.fingerprint()
+        if now == before or (now.split()[1] == before.rsplit(maxsplit=1)[-1] and not _is_right(self._config)):
+            return ""  # a file that a person has spoilt before is no fault of the new system's
         problem = await self._rehearsed(unit)
-        if problem:
-            return f"the gitopsd of the new system does not start: {problem}"
-        self._able = wanted
-        return ""
+        return f"the gitopsd of the new system does not start: {problem}" if problem else ""
 
     async def hand_over(self) -> None:
         """See `ports.Successor`."""
-        problem = await self.rehearse()
+        problem = await self._rehearsed(_text(_FILE) or "")
         if problem:
-            raise Failed(problem)
+            raise Failed(f"the gitopsd of the running system does not start: {problem}")
         unit = await self._systemd.unit(UNIT)
         if unit is not None and unit["MainPID"] == os.getpid():
             await self._systemd.restart_unit(UNIT)
@@ -107,6 +109,18 @@ def _write(text: str) -> None:
 def _clear() -> None:
     _REHEARSAL_FILE.unlink(missing_ok=True)
     _SAID.unlink(missing_ok=True)
+
+
+def _digest(text: str | None) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest() if text is not None else "none"
+
+
+def _is_right(config: Path) -> bool:
+    try:
+        load(config)
+    except ConfigError:
+        return False
+    return True
 
 
 def _text(path: Path) -> str | None:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 _BUS = "org.freedesktop.systemd1"
 _MANAGER = "/org/freedesktop/systemd1"
+_LOGIN = "org.freedesktop.login1"
+_LOGIN_MANAGER = "/org/freedesktop/login1"
 _CALL = 25.0  # seconds for one call
 _PATIENCE = 30.0  # seconds in which a bus or a PID 1 that restarts is back
 _PAUSE = 0.2  # seconds between two tries
@@ -135,11 +137,11 @@ class Systemd:
         for watch in self._watches:
             watch.event.set()
 
-    def _raw(self, path: str, interface: str, method: str, arguments: Any) -> Any:
+    def _raw(self, path: str, interface: str, method: str, arguments: Any, *, bus: str = _BUS) -> Any:
         """In the thread: one call without a proxy, whose introspection would cost 8 ms."""
         self._connect()
         reply = self._connection.call_sync(
-            _BUS, path, interface, method, arguments, None, Gio.DBusCallFlags.NONE, int(_CALL * 1000), None
+            bus, path, interface, method, arguments, None, Gio.DBusCallFlags.NONE, int(_CALL * 1000), None
         )
         return reply.unpack()
 
@@ -203,6 +205,37 @@ class Systemd:
 
         """
         await self._call(lambda: self._connect().StartTransientUnit(name, "fail", list(properties), [], timeout=_CALL))
+
+    async def sessions(self) -> tuple[str, ...]:
+        """See `ports.Power`; org.freedesktop.login1(5). Without logind nobody keeps count."""
+
+        def work() -> tuple[str, ...]:
+            listed = self._raw(_LOGIN_MANAGER, f"{_LOGIN}.Manager", "ListSessions", None, bus=_LOGIN)[0]
+            names = set()
+            for _, _, user, _, path in listed:
+                question = GLib.Variant("(s)", (f"{_LOGIN}.Session",))
+                found = self._raw(path, _PROPERTIES, "GetAll", question, bus=_LOGIN)[0]
+                if str(found["Class"]).startswith("user") and found["State"] != "closing":
+                    names.add(user)
+            return tuple(sorted(names))
+
+        try:
+            return await self._call(work)
+        except GitopsdError:
+            return ()
+
+    async def reboot(self) -> None:
+        """See `ports.Power`. logind asks those who inhibit; without it PID 1 is asked."""
+
+        def ask_logind() -> None:
+            self._raw(_LOGIN_MANAGER, f"{_LOGIN}.Manager", "Reboot", GLib.Variant("(b)", (False,)), bus=_LOGIN)
+
+        try:
+            await self._call(ask_logind)
+        except Transient as error:
+            if error.cause is not Cause.timeout:
+                raise Failed(f"the reboot is refused: {error.message}") from error
+            await self._call(lambda: self._connect().StartUnit("reboot.target", "replace-irreversibly", timeout=_CALL))
 
     async def start_unit(self, name: str) -> None:
         """Start a unit; returns once the job is queued."""

@@ -163,6 +163,32 @@ def test_a_configuration_that_breaks_gitopsds_own_unit_is_rolled_back_before_any
     assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
 
 
+def test_a_configuration_file_that_a_person_spoilt_is_not_held_against_a_new_system(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    good = malphas.read("/etc/gitopsd/config.toml")
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", good + "[nonsense\n")
+    before = malphas.current_system()
+    unit = scene.files()["gitopsd/gitopsd.service"]
+    # The switch links the file that the repository has over it; a directory in its place is what it cannot replace.
+    scene.forge.push_change(
+        "nix-config",
+        {
+            "gitopsd/gitopsd.service": unit.replace("WatchdogSec=60s", "WatchdogSec=45s"),
+            "hosts/malphas/etc/gitopsd/config.toml": None,
+            "hosts/malphas.nix": scene.files()["hosts/malphas.nix"].replace(
+                '    "gitopsd/config.toml" = builtins.readFile ./malphas/etc/gitopsd/config.toml;\n', ""
+            ),
+        },
+        "another unit, and a configuration that people write by hand",
+    )
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.current_system() != before
+    malphas.until(lambda: "not restarted" in malphas.journal("gitopsd.service"), what="the old version to stay")
+    assert malphas.active_state("gitopsd.service") == "active"
+
+
 def test_a_switch_that_never_ends_is_ended_and_rolled_back(lab: Lab) -> None:
     scene = set_up(lab, "malphas", more='\n[switch]\ntimeout = "8s"\n', homes=False)
     malphas = scene.hosts["malphas"]

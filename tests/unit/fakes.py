@@ -240,7 +240,10 @@ class FakeSuccessor:
     def waits(self) -> bool:
         return self.ready
 
-    async def rehearse(self) -> str:
+    def fingerprint(self) -> str:
+        return "unit config"
+
+    async def rehearse(self, before: str) -> str:
         return self.problem
 
     async def hand_over(self) -> None:
@@ -310,6 +313,7 @@ class FakeActivator:
         self.current: StorePath = OLD
         self.profiles: list[StorePath] = [OLD]
         self.generation = 1
+        self.reboot_reasons: tuple[str, ...] = ()
         self.boot_default: StorePath = OLD
         self.statuses: dict[str, int | Exception] = {}
         self.activations: list[tuple[StorePath, str, str]] = []
@@ -322,6 +326,7 @@ class FakeActivator:
             booted=OLD,
             profile=self.profiles[self.generation - 1],
             generation=self.generation,
+            reboot=self.reboot_reasons,
         )
 
     def generations(self) -> dict[int, StorePath]:
@@ -436,3 +441,17 @@ def cycle(state: State = State.fetch, kind: CycleKind = CycleKind.upgrade, facts
         state_since=1_000_000.0,
         facts=facts,
     )
+
+
+class FakePower:
+    """A machine whose people may be logged in; counts its reboots."""
+
+    def __init__(self) -> None:
+        self.people: tuple[str, ...] = ()
+        self.reboots = 0
+
+    async def sessions(self) -> tuple[str, ...]:
+        return self.people
+
+    async def reboot(self) -> None:
+        self.reboots += 1

@@ -446,7 +446,7 @@ async def test_keep_keeps_the_new_system_and_the_old_boot_default(tmp_path: Path
     ("status", "outcome", "order"),
     [
         (1, Outcome.switch_failed, ["test new"]),
-        (100, Outcome.switch_failed, ["test new"]),
+        (100, Outcome.at_reboot, ["test new", "profile new", "boot new"]),
         (2, Outcome.rolled_back, ["test new", "test old"]),
         (4, Outcome.success, ["test new", "profile new", "boot new"]),
     ],

@@ -17,6 +17,7 @@ from unit.fakes import (
     FakeHooks,
     FakeInspector,
     FakeMeter,
+    FakePower,
     FakeProber,
     FakeSignatures,
     FakeSource,
@@ -24,10 +25,11 @@ from unit.fakes import (
     FakeUnits,
 )
 
-from gitopsd.config import HookConfig, RetrySection, VerifyConfig
+from gitopsd.config import HookConfig, RebootConfig, RetrySection, VerifyConfig
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.loop import Loop, StepSet
 from gitopsd.daemon.notify import Notify
+from gitopsd.daemon.reboots import Reboots
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.machine import RESTING, State
 from gitopsd.ports import Herald, Meter
@@ -94,6 +96,8 @@ class World:
         self.golden = FakeGolden(self.activator)
         self.people = [FakeDotfiles("rain")]
         self.mode = mode
+        self.power = FakePower()
+        self.reboot = RebootConfig()
         self.wanted = VerifyConfig(
             validate_units=("sshd.service",),
             soak=3.0,
@@ -135,6 +139,7 @@ class World:
                 **touching,
                 units=self.units,
                 clock=self.clock,
+                successor=self.successor,
                 validate_units=self.wanted.validate_units,
                 mode=self.mode,
             ),
@@ -148,6 +153,7 @@ class World:
             limits=dict.fromkeys(steps, self.limits),
             retry={State.fetch: RetrySection(attempts=3), State.build: RetrySection(attempts=2)},
             activator=self.activator,
+            reboots=Reboots(self.reboot, self.power, self.clock),
             golden=self.golden,
             users=tuple(person.user for person in self.people),
         )
