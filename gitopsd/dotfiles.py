@@ -17,7 +17,7 @@ The first one of a process runs a few more.
 import asyncio
 import hashlib
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -349,11 +349,15 @@ class PersonDotfiles:
             elif row.next != " ":
                 kept.append(_not_captured(row.target))
         applied = safe
-        await home.let_run([row.target for row in seen.rows if row.next == "R" and row.target in records])
-        if safe and not await home.apply(safe):
+        constant = await home.constant_scripts() if safe else ()
+        changed = [row.target for row in seen.rows if row.next == "R"]
+        await home.let_run([script for script in (*changed, *constant) if script in records])
+        if safe and not await home.apply([*safe, *constant]):
             again = {row.target: row for row in (await home.compare()).rows}
             applied = [target for target in safe if target not in again]
             kept += [_not_written(target) for target in safe if target in again]
+            if applied == safe:
+                left.append(_script_failed(constant))
         return tuple(printable(target) for target in applied), kept, left
 
     def _remarks(self, done: Published) -> list[Notice]:
@@ -568,6 +572,10 @@ def _not_written(target: str) -> Notice:
         path=printable(target),
         advice=f"chezmoi apply ~/{printable(target)}",
     )
+
+
+def _script_failed(scripts: Sequence[str]) -> Notice:
+    return Notice(what=f"a script failed, one of {', '.join(map(printable, scripts))}", advice="chezmoi apply")
 
 
 def _kept(target: str, why: str) -> Notice:

@@ -8,7 +8,8 @@ Facts that the guards rest on, checked with chezmoi 2.73:
   with `--less-interactive` (a plain `apply` overwrites the latter, twpayne/chezmoi#1551). Other targets go on with
   `--keep-going`; each one left alone makes the exit status 1.
 - One template that cannot be rendered ends `status` without any output.
-- `run_` scripts are run by `apply`, as the person. Externals are left to the person: they need the network.
+- `run_` scripts are run by `apply`, as the person; those without `once_` or `onchange_` whenever something is written.
+- Externals are left to the person: they need the network.
 """
 
 import io
@@ -108,7 +109,7 @@ class Home:
             Failed: the source directory cannot be read as one (two sources for one target, a broken ignore file).
 
         """
-        arguments = ("status", "--exclude=externals", *(("--", *self._absolute(targets)) if targets else ()))
+        arguments = ("status", "--exclude=externals,always", *(("--", *self._absolute(targets)) if targets else ()))
         result, waiting = await self._try(*arguments), dict[str, str]()
         while result.status != 0 and len(waiting) < _WAITING:
             # It ends at the first one, without any row: the others are asked for by name.
@@ -119,12 +120,12 @@ class Home:
             others = [target for target in (targets or await self.sources()) if target not in waiting]
             if not others:
                 return Comparison(rows=(), waiting=waiting)
-            arguments = ("status", "--exclude=externals", "--recursive=false", "--", *self._absolute(others))
+            arguments = ("status", "--exclude=externals,always", "--recursive=false", "--", *self._absolute(others))
             result = await self._try(*arguments)
         broken = ""
         if result.status != 0:
             broken, waiting = result.tail().removeprefix("chezmoi: "), {}
-            result = await self._run("cannot compare the home", "status", "--exclude=externals,templates")
+            result = await self._run("cannot compare the home", "status", "--exclude=externals,always,templates")
         if not result.stdout:
             return Comparison(rows=(), broken=broken, waiting=waiting)
         known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
@@ -160,6 +161,11 @@ class Home:
                 content = file.read() if file is not None else os.fsencode(member.linkname)
                 found[member.name] = b"%o %b" % (member.mode, content)
         return found
+
+    async def constant_scripts(self) -> tuple[str, ...]:
+        """The scripts that are run by every `apply`; to chezmoi's status, there is always something to do for them."""
+        result = await self._run("cannot list scripts", "status", "--include=always")
+        return tuple(row.target for row in parse_status(result.stdout, ()) if row.next == "R")
 
     async def sources(self) -> dict[str, str]:
         """The source of each target, relative to the source directory."""

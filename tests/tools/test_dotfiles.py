@@ -534,14 +534,18 @@ async def test_no_command_of_the_repository_runs_as_root(pair: tuple[Host, Host]
     assert not uids.exists() or set(uids.read_text().split()) == {"1000"}
 
 
-async def test_an_executable_script_is_not_run_again_when_nothing_changed(pair: tuple[Host, Host]) -> None:
+async def test_a_script_without_conditions_runs_whenever_something_is_written_and_not_else(
+    pair: tuple[Host, Host],
+) -> None:
     a, b = pair
     (a.source / "run_always.sh").write_text("#!/bin/sh\necho ran >> $HOME/ran\n")
-    await settle(a, b)
-    runs = b.read("ran")
-    await b.sync()
-    await b.sync()
-    assert b.read("ran") == runs
+    for times in (1, 2):
+        a.write(".config/app.conf", f"x = {times + 1}\n")
+        await a.sync()
+        for _ in range(3):
+            facts = await b.sync()
+            assert (facts.word, facts.notices) == (SyncWord.success, ())
+            assert b.read("ran") == "ran\n" * times
 
 
 async def test_nothing_to_do_takes_six_commands(pair: tuple[Host, Host]) -> None:

@@ -218,7 +218,7 @@ async def test_what_was_killed_is_finished_by_asking_again(
     c.start()
     await c.choices.initialize()
     facts = await c.sync()
-    assert facts.word is SyncWord.success
+    assert facts.word is SyncWord.success_local_only
     assert [notice.path for notice in facts.notices] == [".config/app.conf"]
     assert (c.read(".bashrc"), c.read(".config/app.conf")) == (a.read(".bashrc"), "mine\n")
 
