@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar, cast
 
 import msgspec
@@ -80,6 +81,7 @@ class PersonDotfiles:
         self._held_made: Held | None = None
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
         self._recognized = False  # every file that is the same in home and source is in chezmoi's record
+        self._no_news: dict[str, tuple[int, ...]] = {}  # big files that are captured or ignored
         self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
 
     @property
@@ -138,7 +140,7 @@ class PersonDotfiles:
         if self._config.auto_commit and not here.empty:
             changes = await engine.changes(here)
             captured = tuple(sorted(printable(change.path) for change in changes))
-            kept += [_too_big(path) for path in await engine.left_out(here) if not held.holds(path)]
+        kept += [_too_big(path) for path in await self._left_out(engine, held, here)]
         facts = _noted(_with(facts, captured=captured), *notices)
         return _quarantined(_kept_here(facts, *kept), stopped, held.findings)
 
@@ -164,7 +166,7 @@ class PersonDotfiles:
         word = facts.word
         if not self._config.auto_push:
             word = SyncWord.success_local_only
-        elif parked and word in (SyncWord.success, SyncWord.success_local_only):
+        elif (parked or done.apart) and word in (SyncWord.success, SyncWord.success_local_only):
             word = SyncWord.conflicts_preserved
         notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
         facts = _with(
@@ -262,6 +264,8 @@ class PersonDotfiles:
                 notices.append(_drift(row.target, source or ""))
             elif self._held().holds(source):
                 notices.append(_both_edited(row.target))
+            elif source in here.in_conflict:  # to capture it would be to settle the conflict
+                notices.append(_in_conflict(row.target))
             elif is_encrypted(source):
                 # Its content cannot be compared; the source is what was applied if nothing has touched it since.
                 if untouched:
@@ -284,6 +288,15 @@ class PersonDotfiles:
         """Take in what is in the working copy and may pass the gate."""
         async with self._held().aside():
             return await self._engine().snapshot()
+
+    async def _left_out(self, engine: Engine, held: Held, here: WorkingCopy) -> list[str]:
+        """The files that are too big to be captured. Git is asked only if there is one that may be."""
+        big = {path: sign for path, sign in held.bigger_than(NEW_FILE_LIMIT).items() if not held.holds(path)}
+        if here.empty and all(self._no_news.get(path) == sign for path, sign in big.items()):
+            return []  # what is taken in stays so, and what is ignored does until a file here says otherwise
+        left = [path for path in await engine.left_out(here) if path in big] if big else []
+        self._no_news = {path: sign for path, sign in big.items() if path not in left}
+        return left
 
     async def _stop(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], tuple[Finding, ...]]:
         """The edited targets that the gate lets pass, and what it found in the others."""
@@ -361,7 +374,9 @@ class PersonDotfiles:
         return tuple(printable(target) for target in applied), kept, left
 
     def _remarks(self, done: Published) -> list[Notice]:
-        remarks = [_marked(path, self._config.trunk) for path in done.marked]
+        remarks = [_marked(path, self._config.trunk) for path in done.marked if path not in done.unsettled]
+        remarks += [_unsettled(path, self._source, self._config.trunk) for path in done.unsettled]
+        remarks += [_apart(path, self._source, self._config.trunk) for path in done.apart]
         if done.stopped:
             remarks.append(
                 Notice(
@@ -466,6 +481,8 @@ async def _origin(engine: Engine, here: WorkingCopy, source: str, record: str) -
 
     """
     trees = engine.trees
+    if source in here.in_conflict:
+        return None
     now = (await trees.entries(here.commit, (source,))).get(source)
     if now is None or not record:
         return None
@@ -592,6 +609,32 @@ def _marked(path: str, trunk: str) -> Notice:
         what=f"{file} has conflict markers that nobody settled: it is parked, and neither goes to {trunk} nor to the home",
         path=file,
         advice=f"gitopsctl dotfiles resolve {file} --edit  # or adopt --mine ~/{file}, if the home's version is right",
+    )
+
+
+def _unsettled(path: str, source: str, trunk: str) -> Notice:
+    file = printable(target_of(path))
+    return Notice(
+        what=f"{file} is in conflict in {source}: it is parked, and neither goes to {trunk} nor to the home",
+        path=file,
+        advice=f"cd {source} && jj resolve {quote(printable(path))}  # or take the markers out with an editor",
+    )
+
+
+def _apart(path: str, source: str, trunk: str) -> Notice:
+    file = printable(target_of(path))
+    return Notice(
+        what=f"{file} is in conflict in {source}, and is no text: it stays there, and neither goes to {trunk} nor to the home",
+        path=file,
+        advice=f"cd {source} && jj restore --from {trunk}@origin {quote(printable(path))}  # or put a file in its place",
+    )
+
+
+def _in_conflict(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was edited, and its source is in conflict: both are kept",
+        path=printable(target),
+        advice=f"gitopsctl dotfiles adopt --mine ~/{printable(target)}  # or settle the conflict first",
     )
 
 

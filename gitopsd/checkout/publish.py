@@ -112,7 +112,11 @@ class Publishing:
             Parked(path=printable(path), bookmark=engine.bookmark, commit=done.parked, file=printable(path))
             for path in done.conflicts
         )
-        word = SyncWord.conflicts_preserved if parked else facts.word
+        word = SyncWord.conflicts_preserved if parked or done.apart else facts.word
+        waiting = [printable(path) for path in (*done.unsettled, *done.apart)]
+        what = f"in conflict in {self._directory}, and not on {self._branch} until you settle it"
+        advice = f"cd {self._directory} && jj resolve --list"
+        facts = _noted(facts, *(Notice(what=f"{path} is {what}", path=path, advice=advice) for path in waiting))
         return _with(facts, word=word, published=done.proven, sent=done.sent, parked=parked)
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
@@ -170,5 +174,5 @@ def _with(facts: PersonFacts, **changes: object) -> PersonFacts:
     return msgspec.structs.replace(facts, **changes)
 
 
-def _noted(facts: PersonFacts, notice: Notice) -> PersonFacts:
-    return _with(facts, notices=tuple(dict.fromkeys((*facts.notices, notice))))
+def _noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:
+    return _with(facts, notices=tuple(dict.fromkeys((*facts.notices, *notices))))

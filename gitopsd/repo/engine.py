@@ -13,6 +13,9 @@ How a merge finds what an edit was made on:
   parked version of that file (`settled`, `resolve`); what was edited since comes from that version.
 - Except for paths whose fork the caller named (`derive`), since it knew better.
 
+A conflict that jj holds in the working copy, since a person rebased or merged, counts as a parked edit, and moves along
+with the working copy as it is: only a person settles it (`unsettled`).
+
 While something is parked the working copy stands on a commit of its own, the trunk with our version put over it
 (the local bookmark `gitopsd-home` makes jj see it). What is committed on top of that is taken over file by file.
 
@@ -31,6 +34,7 @@ from gitopsd.repo.reconcile import Reconciled, reconcile
 from gitopsd.repo.settled import own_versions_at, settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
 from gitopsd.repo.union import Union
+from gitopsd.repo.unsettled import NOISE, Unsettled
 from gitopsd.repo.vet import MESSAGE, Vet
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj, WorkingCopy
@@ -122,6 +126,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         left_behind: the local trunk bookmark has commits that the working copy does not stand on.
         rewritten: the trunk as it was before somebody rewrote it; empty if nobody did.
         stopped: what the gate kept out of the commits that are published.
+        unsettled: those of `conflicts` that jj holds in the working copy.
+        apart: further paths that jj holds there in conflict; they are parked nowhere, since they are no text.
 
     """
 
@@ -134,6 +140,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     left_behind: bool = False
     rewritten: str = ""
     stopped: tuple[Finding, ...] = ()
+    unsettled: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
 
 class Engine:
@@ -175,6 +183,8 @@ class Engine:
             if jj
             else WorkTree(processes, self._git, directory, account, branch=trunk, identity=self.trees.identity)
         )
+        self._unsettled = Unsettled(self._jj, self.trees) if isinstance(self._jj, Jj) else None
+        self._apart: frozenset[str] = frozenset()  # as of the last look at the working copy
         self._trunk = trunk
         self.bookmark = f"gitopsd/{host}"
         self.fetched: dict[str, str] = {}  # the remote's branches, as the last `fetch` of this process found them
@@ -220,19 +230,46 @@ class Engine:
         await self._send({self._trunk: commit}, {self._trunk: before})
         await self._git.update_ref(f"{_TRACKING}{self._trunk}", commit)
 
-    async def merge(self, *, fork: str, theirs: str, ours: str) -> Reconciled:
+    async def merge(self, *, fork: str, theirs: str, ours: str, unsettled: frozenset[str] = frozenset()) -> Reconciled:
         """Merge a host's tree with the trunk's as every host does; see `reconcile`."""
         return await reconcile(
-            self.trees, fork=fork, theirs=theirs, ours=ours, same_file=self._same_file, union=self._union
+            self.trees,
+            fork=fork,
+            theirs=theirs,
+            ours=ours,
+            same_file=self._same_file,
+            union=self._union,
+            unsettled=unsettled,
         )
 
     async def snapshot(self) -> WorkingCopy:
-        """Put what is in the working copy's files into its commit."""
-        return await self._jj.working_copy()
+        """Put what is in the working copy's files into its commit; what jj has in conflict is text in it, or apart.
+
+        Raises:
+            Failed: git has the conflict in no form that we know.
+
+        """
+        here = await self._jj.working_copy()
+        if here.conflict:
+            here = await self._fit(here, await self._standing())
+        self._apart = here.apart
+        return here
+
+    async def _fit(self, here: WorkingCopy, standing: Standing) -> WorkingCopy:
+        if self._unsettled is None:
+            raise Failed(
+                "a conflict is being resolved in the working copy",
+                meaning="nothing is published before it is resolved; all of it stays where it is",
+                advice="git status",
+            )
+        head, trunk = standing.memory.head, standing.remote.get(self._trunk, "")
+        base = head if head in here.parents else await self.trees.merge_base(trunk, here.commit)
+        return await self._unsettled.fit(here, base)
 
     async def changes(self, here: WorkingCopy) -> tuple[Change, ...]:
         """What the working-copy commit changes."""
-        return await self.trees.changes(here.parents[0] if here.parents else EMPTY_TREE, here.commit)
+        found = await self.trees.changes(here.parents[0] if here.parents else EMPTY_TREE, here.commit)
+        return tuple(change for change in found if not change.path.startswith(NOISE))
 
     async def left_out(self, here: WorkingCopy) -> tuple[str, ...]:
         """Files of the working copy that jj did not take in, since they are too big; ignored ones are not among them."""
@@ -282,8 +319,8 @@ class Engine:
         return (await self._standing()).memory.conflict_paths()
 
     async def marked(self) -> frozenset[str]:
-        """Those of the parked paths that have conflict markers in them: they are not fit for a home."""
-        return (await self._standing()).memory.marked_paths()
+        """The paths that are not fit for a home: with conflict markers in them, or in conflict and no text."""
+        return (await self._standing()).memory.marked_paths() | self._apart
 
     async def settled(self, here: WorkingCopy, *, push: bool) -> Published | None:
         """What the last sync published, if neither the remote nor the working copy has anything new; else None."""
@@ -300,17 +337,11 @@ class Engine:
 
         Raises:
             Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
-            Failed: a person is resolving a conflict in the working copy, or the remote lies.
+            Failed: a conflict in the working copy has no form that we know, or the remote lies.
 
         """
         standing = await self._standing()
-        here = await self._jj.working_copy()
-        if here.conflict:
-            raise Failed(
-                "a conflict is being resolved in the working copy",
-                meaning="nothing is published before it is resolved; all of it stays where it is",
-                advice="jj resolve --list",
-            )
+        here = await self.snapshot()
         if settled := self._settled(standing, here, push=push):
             return settled
         trunk = standing.remote.get(self._trunk, "")
@@ -321,7 +352,7 @@ class Engine:
         memory = self._next_memory(standing, plan, here.commit, pushed=push)
         sent = push and await self._push(standing, plan, memory)
         left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else ())
-        found = _published(memory, trunk=plan.trunk, parked=plan.parked, proven=push)
+        found = _published(memory, here, trunk=plan.trunk, parked=plan.parked, proven=push)
         rewritten = standing.memory.trunk if line.rewritten else ""
         return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten, stopped=stopped)
 
@@ -335,11 +366,11 @@ class Engine:
         memory = standing.memory
         if not memory.head:
             return True
-        here = await self._jj.working_copy()
+        here = await self.snapshot()
         if here.parents != (memory.head,):
             if await self.trees.tree(here.commit) != memory.ours:
                 return False
-            if not await self._move(here, memory):
+            if not await self._move(here, standing):
                 return False
         parked = {path: commit for path, commit in memory.forks.items() if path in memory.conflicts}
         idle = {_HOME: ""} if "gitopsd-home" in standing.local and memory.pushed and not memory.synthetic else {}
@@ -347,24 +378,33 @@ class Engine:
             await self._remember(msgspec.structs.replace(memory, forks=parked), idle)
         return True
 
-    async def _move(self, here: WorkingCopy, memory: Memory) -> bool:
+    async def _move(self, here: WorkingCopy, standing: Standing) -> bool:
         if isinstance(self._jj, WorkTree):
-            return await self._jj.move(here, memory.head)
+            return await self._jj.move(here, standing.memory.head)
         operation = await self._jj.operation()
         try:
-            return await self._move_with_jj(self._jj, here, memory)
+            return await self._move_with_jj(self._jj, here, standing)
         except GitopsdError:
             await self._jj.restore(operation)
             raise
 
-    async def _move_with_jj(self, jj: Jj, here: WorkingCopy, memory: Memory) -> bool:
-        await jj.new(memory.head)
-        # `jj new` took a snapshot of its own: an edit of the last moment is in the commit that was left.
+    async def _move_with_jj(self, jj: Jj, here: WorkingCopy, standing: Standing) -> bool:
+        memory, carrier = standing.memory, ""
+        if carried := (here.unsettled & memory.conflict_paths()) | here.apart:
+            carrier = await jj.beside(memory.head, here.raw, carried)
+            await jj.edit(carrier)
+        else:
+            await jj.new(memory.head)
+        # Both take a snapshot first: an edit of the last moment is in the commit that was left.
         left = await jj.change(here.change)
         if left is None:
             return True
-        if await self.trees.tree(left.commit) != memory.ours:
+        if left.conflict:
+            left = await self._fit(left, standing)
+        if await self.trees.tree(left.commit) != memory.ours or left.in_conflict != here.in_conflict:
             await jj.edit(here.change)
+            if carrier:
+                await jj.abandon(carrier)
             return False
         await jj.abandon(here.change)
         return True
@@ -411,7 +451,7 @@ class Engine:
             and memory.pushed == push
         ):
             return None
-        return _published(memory, trunk=memory.trunk, parked=memory.held or memory.parked, proven=push)
+        return _published(memory, here, trunk=memory.trunk, parked=memory.held or memory.parked, proven=push)
 
     async def _line(self, standing: Standing, here: WorkingCopy) -> Line:
         """Find this host's side: what we have, and what it comes from."""
@@ -500,7 +540,7 @@ class Engine:
 
     async def _below(self, base: str, here: WorkingCopy) -> tuple[str, ...]:
         """The person's own commits between the trunk and the working copy, if they can be published as they are."""
-        if here.parents in ((base,), ()):
+        if here.parents in ((base,), ()) or here.conflict:
             return ()
         revset = f"::{here.commit} ~ ::{base}" if base else f"::{here.commit}"
         conflict = isinstance(self._jj, Jj) and await self._jj.any_conflict(revset)
@@ -549,13 +589,13 @@ class Engine:
     async def _plan(self, standing: Standing, here: WorkingCopy, line: Line, message: str) -> Plan:
         trunk = standing.remote.get(self._trunk, "")
         theirs = await self.trees.tree(trunk)
-        merged = await self.merge(fork=line.fork, theirs=theirs, ours=line.ours)
+        merged = await self.merge(fork=line.fork, theirs=theirs, ours=line.ours, unsettled=here.unsettled)
         if (unsettled := merged.conflicts - merged.marked - line.forks.keys()) and line.base and not line.rewritten:
             tips = (here.commit, *(await self._jj.earlier(here) if isinstance(self._jj, Jj) else ()))
             if forks := await own_versions_at(self.trees, trunk, tips, line.base, unsettled):
                 fork = await self._forked(line.fork, forks)
                 line = msgspec.structs.replace(line, fork=fork, forks=line.forks | forks)
-                merged = await self.merge(fork=fork, theirs=theirs, ours=line.ours)
+                merged = await self.merge(fork=fork, theirs=theirs, ours=line.ours, unsettled=here.unsettled)
         new_trunk = trunk
         if merged.trunk != theirs or not trunk:
             new_trunk = await self._next_trunk(trunk, merged, line, message)
@@ -703,9 +743,11 @@ class Engine:
         )
 
 
-def _published(memory: Memory, *, trunk: str, parked: str, proven: bool) -> Published:
-    conflicts, marked = (tuple(sorted(paths)) for paths in (memory.conflict_paths(), memory.marked_paths()))
-    return Published(trunk=trunk, parked=parked, conflicts=conflicts, marked=marked, proven=proven)
+def _published(memory: Memory, here: WorkingCopy, *, trunk: str, parked: str, proven: bool) -> Published:
+    parts = (memory.conflict_paths(), memory.marked_paths(), memory.conflict_paths() & here.unsettled, here.apart)
+    conflicts, marked, unsettled, apart = (tuple(sorted(paths)) for paths in parts)
+    found = Published(trunk=trunk, parked=parked, conflicts=conflicts, marked=marked, proven=proven)
+    return msgspec.structs.replace(found, unsettled=unsettled, apart=apart)
 
 
 def _holds_secret(found: Mapping[str, tuple[Finding, ...]]) -> Failed:

@@ -34,6 +34,7 @@ async def reconcile(
     ours: str,
     same_file: Callable[[str], str],
     union: Union = NO_UNION,
+    unsettled: frozenset[str] = frozenset(),
 ) -> Reconciled:
     """Merge two trees that come from `fork`.
 
@@ -49,11 +50,13 @@ async def reconcile(
         ours: this host's tree.
         same_file: two paths for which it returns the same are names of one file, and must not both exist.
         union: merges line files.
+        unsettled: the paths of ours that are conflicts which nobody has settled yet, whatever they look like.
 
     """
     edits = await trees.changes(fork, ours)
     groups = _Groups(edits, same_file)
     marked = await newly_marked(trees, fork=fork, theirs=theirs, ours=ours, edits=edits)
+    marked |= unsettled & {edit.path for edit in edits if edit.status != "D"}
     parked: frozenset[str] = frozenset()
     united: dict[str, United] = {}
     base, kept = fork, ours

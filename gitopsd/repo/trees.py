@@ -114,17 +114,29 @@ class Trees:
 
     async def entries(self, treeish: str, paths: Collection[str]) -> dict[str, Entry]:
         """The files that a tree or commit has at these paths; those it does not have are left out."""
+        return {path: entry for path, entry in (await self.under(treeish, paths)).items() if path in paths}
+
+    async def under(self, treeish: str, paths: Collection[str]) -> dict[str, Entry]:
+        """The files that a tree or commit has at these paths and, where one is a directory, all that it holds."""
         if not paths:
             return {}
         arguments = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", treeish, "--", *sorted(paths))
-        lines = (await self._git.run("cannot read a tree", *arguments)).stdout.split("\0")
         found = {}
-        for line in filter(None, lines):
+        for line in filter(None, (await self._git.run("cannot read a tree", *arguments)).stdout.split("\0")):
             meta, _, path = line.partition("\t")
             mode, _, blob = meta.split(" ")
-            if path in paths:
-                found[path] = Entry(mode, blob)
+            found[path] = Entry(mode, blob)
         return found
+
+    async def names(self, treeish: str) -> tuple[str, ...]:
+        """The names at the top of a tree or commit, those of directories among them."""
+        result = await self._git.run("cannot read a tree", "ls-tree", "-z", "--name-only", "--full-tree", treeish)
+        return tuple(filter(None, result.stdout.split("\0")))
+
+    async def tree_at(self, treeish: str, path: str) -> str:
+        """The tree of a directory."""
+        result = await self._git.run("cannot read a tree", "rev-parse", "--verify", f"{treeish}:{path}")
+        return result.stdout.strip()
 
     async def paths(self, treeish: str) -> tuple[str, ...]:
         """All files of a tree or commit."""

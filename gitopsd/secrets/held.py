@@ -38,6 +38,7 @@ _INDEX = ".git/gitopsd/index"
 _FEW = 50  # changed files that are read to see whether they are what passed already
 
 _Sign = tuple[int, ...]
+_SIZE = 1  # where it stands in a sign
 
 
 class _Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +90,7 @@ class Held:
         self._passed: dict[str, str] = {}  # by path, git's name of the content that passed
         self._stopped: dict[str, tuple[_Sign, tuple[Finding, ...]]] = {}
         self._notices: list[Notice] = []
+        self._seen: dict[str, _Sign] = {}
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -99,6 +101,10 @@ class Held:
         """Whether a file of the working copy is stopped, under this name or another of the same file."""
         name = self._same_file(path)
         return any(self._same_file(held) == name for held in self._stopped)
+
+    def bigger_than(self, limit: int) -> dict[str, _Sign]:
+        """The files of more than so many bytes, as of the last look, each with what changes when it is written."""
+        return {path: sign for path, sign in self._seen.items() if sign[_SIZE] > limit}
 
     def let_pass(self, path: str, content: bytes) -> None:
         """Remember that this content of a file was looked at already."""
@@ -134,7 +140,7 @@ class Held:
 
     async def look(self) -> None:
         """Look at the files that changed since the last look."""
-        signs = await asyncio.to_thread(walk, self._root)
+        signs = self._seen = await asyncio.to_thread(walk, self._root)
         asked = {path for path, sign in signs.items() if self._clean.get(path) != sign}
         if asked & {ALLOW_FILE, SOPS_RULES}:
             self._stopped.clear()

@@ -5,6 +5,8 @@ jj 0.46. Refs are moved with git (`tools.git`), in one transaction, and jj impor
 does in any colocated repository after a `git fetch`.
 """
 
+from collections.abc import Collection
+
 import msgspec
 
 from gitopsd.errors import Failed
@@ -47,6 +49,9 @@ class WorkingCopy(msgspec.Struct, frozen=True, kw_only=True):
         conflict: it has conflicts that are not resolved.
         empty: it changes nothing.
         description: what the person wrote about it.
+        raw: if it has conflicts, jj's own commit; then `commit` is what `repo.unsettled` made of it.
+        unsettled: the paths in conflict that are text between markers in `commit`.
+        apart: those that are in `commit` as if nothing had been done to them.
 
     """
 
@@ -56,6 +61,14 @@ class WorkingCopy(msgspec.Struct, frozen=True, kw_only=True):
     conflict: bool
     empty: bool
     description: str
+    raw: str = ""
+    unsettled: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
+
+    @property
+    def in_conflict(self) -> frozenset[str]:
+        """The paths in conflict."""
+        return self.unsettled | self.apart
 
 
 class Jj:
@@ -94,7 +107,7 @@ class Jj:
 
     async def earlier(self, here: WorkingCopy, limit: int = 100) -> tuple[str, ...]:
         """The commits that the working copy was before on the same parents, newest first: snapshots of one work."""
-        arguments = ("evolog", "--no-graph", "-r", here.commit, "-n", str(limit), "-T", _EARLIER)
+        arguments = ("evolog", "--no-graph", "-r", here.raw or here.commit, "-n", str(limit), "-T", _EARLIER)
         lines = (await self._run("cannot read what the working copy was", *arguments, snapshot=False)).splitlines()
         found = [line.split() for line in lines]
         wanted = list(here.parents or (_ROOT,))
@@ -104,8 +117,31 @@ class Jj:
         """Snapshot, then put a new, empty working-copy commit on `commit` and write its files."""
         await self._run("cannot move the working copy", "new", "--quiet", commit)
 
+    async def beside(self, commit: str, source: str, paths: Collection[str]) -> str:
+        """Make a change on `commit` that has these paths as `source` has them, conflicts included; moves nothing.
+
+        Returns:
+            Its change id.
+
+        """
+        await self._run("cannot make a change", "new", "--quiet", "--no-edit", commit, snapshot=False)
+        # Any change that says nothing and has nothing will do: that one, or one that was left by a sync that was killed.
+        fresh = f'latest(children({commit}) & empty() & description(exact:"") ~ working_copies())'
+        arguments = ("log", "--no-graph", "-r", fresh, "-T", "change_id")
+        change = await self._run("cannot find a change", *arguments, snapshot=False)
+        chosen = [f"root-file:{_quoted(path)}" for path in sorted(paths)]
+        into = ("restore", "--quiet", "--from", source, "--into", change, *chosen)
+        await self._run("cannot carry a conflict on", *into, snapshot=False)
+        return change
+
+    async def conflicts(self, commit: str) -> tuple[str, ...]:
+        """The paths of a commit that are in conflict."""
+        arguments = ("file", "list", "-r", commit, "-T", 'if(conflict, json(path) ++ "\\n", "")')
+        lines = (await self._run("cannot list conflicts", *arguments, snapshot=False)).splitlines()
+        return tuple(msgspec.json.decode(line, type=str) for line in lines)
+
     async def edit(self, change: str) -> None:
-        """Make an existing change the working copy again."""
+        """Make an existing change the working copy, after a snapshot of what is in the files."""
         await self._run("cannot move the working copy back", "edit", "--quiet", change)
 
     async def abandon(self, change: str) -> None:
@@ -151,6 +187,12 @@ class Jj:
 
 def _log(revision: str) -> tuple[str, ...]:
     return ("log", "--no-graph", "-r", revision, "-T", _COMMIT)
+
+
+def _quoted(path: str) -> str:
+    """A path as a string of jj's language of filesets, which has JSON's escapes for what needs one."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
 
 
 def _parse(text: str) -> WorkingCopy:

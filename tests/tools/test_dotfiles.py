@@ -650,3 +650,34 @@ async def conflict_here(a: Host, b: Host) -> PersonFacts:
     await a.sync()
     b.edit(".bashrc", "one", "one of b")
     return await b.sync()
+
+
+async def test_a_file_over_the_limit_is_named_by_every_sync_until_it_is_settled(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    await b.sync()
+    b.processes.ran.clear()
+    await b.sync()
+    calm = list(b.processes.verbs())
+    big = b.source / "big"
+    with big.open("wb") as file:
+        file.truncate(NEW_FILE_LIMIT + 1)
+    for restart in (False, True, False):  # nothing is there to be published, and a restart forgets nothing
+        if restart:
+            b.start()
+        facts = await b.sync()
+        assert [notice.path for notice in facts.notices] == ["big"]
+        assert facts.word is SyncWord.success_local_only
+    (b.source / ".gitignore").write_text("big\n")
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    await b.sync()
+    b.processes.ran.clear()
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    assert b.processes.verbs() == calm
+    (b.source / ".gitignore").write_text("")
+    assert [notice.path for notice in (await b.sync()).notices] == ["big"]
+    big.unlink()
+    assert (await b.sync()).notices == ()
+    await a.sync()
+    assert "big" not in a.remote.files("main")
