@@ -17,9 +17,19 @@ let
     outPath = prefix;
   };
   pkgs =
-    lib.genAttrs [ "age" "chezmoi" "git" "gitleaks" "gnupg" "jujutsu" "openssh" "util-linux" "curl" ] (
-      _: package "/usr"
-    )
+    lib.genAttrs [
+      "age"
+      "chezmoi"
+      "curl"
+      "git"
+      "git-filter-repo"
+      "gitleaks"
+      "gnupg"
+      "gnutar"
+      "jujutsu"
+      "openssh"
+      "util-linux"
+    ] (_: package "/usr")
     // {
       sops = package "/usr/local";
       gitopsd = package "/usr";
