@@ -49,7 +49,7 @@ crashes: image ## kill -9 and power cuts at every point of an upgrade and a roll
 	CRASHES=all $(PY) -m pytest -s tests/e2e/test_crash_matrix.py
 
 lab: image ## machines with real systemd, nix and reboots
-	$(PY) -m pytest tests/e2e
+	$(PY) -m pytest --numprocesses=2 tests/e2e
 
 bench: image ## figures, each beside its floor in the same run
 	$(PY) -m bench

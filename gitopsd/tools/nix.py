@@ -93,8 +93,8 @@ class Nix:
         log = NixLog(progress)
         scope = await self._scope()
         try:
-            command = [*scope, *self._command(revision)]
-            result = await self._processes.run(command, timeout=self._timeout, on_stderr=log.feed)
+            command = self._command(revision)
+            result = await self._processes.run(command, through=scope, timeout=self._timeout, on_stderr=log.feed)
         except CommandFailed as error:
             if error.result.status == -signal.SIGKILL:  # by the kernel or a person; what we end raises `Transient`
                 raise out_of_memory(revision, log.what_failed() or error.message) from error
@@ -102,7 +102,7 @@ class Nix:
         return parse_store_path(result.stdout.strip())
 
     async def _scope(self) -> list[str]:
-        """The words before nix that limit its memory: a scope of its own, and we stay its parent.
+        """What nix is run through, to limit its memory: a scope of its own, and we stay its parent.
 
         One that a killed daemon left behind is ended first. Builds that a nix daemon does are in that one's unit.
         """
