@@ -145,13 +145,13 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         store=store,
         assessment=assessment,
     )
-    _write_word(config, memory)
     server = ControlServer(loop, lambda: life.config.control, _listener(paths.socket), metrics=meter.text)
     try:
         await server.start()
         if rehearsal:
             await systemd.failed()  # that it answers
             return
+        _write_word(config, memory)
         await assessment.conclude()  # before the first cycle: what was rolled back at boot is not deployed again
         await life.live(unfinished, memory.pending)
     finally:
