@@ -112,11 +112,28 @@ def test_an_input_and_a_source_that_cannot_be_fetched_reject_nothing(lab: Lab) -
     deploys(malphas)
 
 
+# A cache that takes connections and answers none, so that it shows that nix has asked.
+HANGS_UP = """\
+import os, socket
+server = socket.create_server(("127.0.0.1", 9))
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+while True:
+    connection, _ = server.accept()
+    with open("/run/cache-asked", "a") as file:
+        file.write("asked\\n")
+    connection.close()
+"""
+
+
 def test_a_cache_that_is_down_is_done_without(lab: Lab) -> None:
     scene, malphas = one(lab)
+    malphas.write("/root/cache.py", HANGS_UP)
+    malphas.run(["systemd-run", "--quiet", "--unit=cache", "--service-type=notify", "python3", "/root/cache.py"])
     malphas.sh("printf 'substitute = true\\nsubstituters = http://127.0.0.1:9\\n' >>/etc/nix/nix.conf")
     scene.push_config("say hello", hello_service=HELLO.format(word="no cache"))
     deploys(malphas)
+    assert "asked" in malphas.sh("cat /run/cache-asked").stdout
 
 
 # A store of its own on a small disk; the rest of /nix comes along, since nix moves files between them.
