@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench import table
 from bench.figure import Figure
-from bench.figures import boot, capture, idle, secrets, status, sync, upgrade
+from bench.figures import boot, capture, deploy, idle, secrets, status, sync, upgrade
 from bench.place import Place, place
 from lab import LabError
 
@@ -22,6 +22,7 @@ MEASURED: dict[str, Callable[[Place], list[Figure]]] = {
     "idle": idle.figures,
     "upgrade": upgrade.figures,
     "secrets": secrets.figures,
+    "deploy": deploy.figures,
 }
 
 

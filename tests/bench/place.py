@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from e2e.scene import USER, set_up
+from e2e.scene import USER, Scene, set_up
 from lab import Host, Lab
 
 INSIDE = "/opt/gitopsd-src/bench/inside"
@@ -22,6 +22,7 @@ class Place:
     """One host whose home and system are in step with the forge."""
 
     host: Host
+    scene: Scene
 
     def inside(self, script: str, question: Mapping[str, object], *, user: str = USER, timeout: float = 120) -> Any:
         """Run a script of `inside/` on the host: JSON in, JSON out.
@@ -31,13 +32,32 @@ class Place:
         argv = ["python3", "-I", f"{INSIDE}/{script}"]
         return json.loads(self.host.run(argv, user=user, input=json.dumps(question), timeout=timeout).stdout)
 
-    def race(self, contenders: Mapping[str, Command], *, runs: int, user: str = USER) -> dict[str, list[float]]:
-        """Run commands in turn, `runs` times each, and return how many milliseconds each run took."""
-        question = {
+    def race(
+        self,
+        contenders: Mapping[str, Command],
+        *,
+        runs: int,
+        user: str = USER,
+        warm_up: int | None = None,
+        timeout: float = 120,
+    ) -> dict[str, list[float]]:
+        """Run commands in turn, `runs` times each, and return how many milliseconds each run took.
+
+        Args:
+            contenders: name → command.
+            runs: how often each of them counts.
+            user: as whom.
+            warm_up: how often each runs before; as often as race.py thinks right if None.
+            timeout: seconds that all of it may take.
+
+        """
+        question: dict[str, object] = {
             "runs": runs,
             "contenders": {name: {"argv": run.argv, "env": run.env} for name, run in contenders.items()},
         }
-        found: dict[str, list[float]] = self.inside("race.py", question, user=user)
+        if warm_up is not None:
+            question["warm_up"] = warm_up
+        found: dict[str, list[float]] = self.inside("race.py", question, user=user, timeout=timeout)
         return found
 
     def restart(self) -> None:
@@ -68,7 +88,8 @@ class Command:
 def place() -> Iterator[Place]:
     """Boot the machines, install gitopsd, and bring dotfiles and system in step once."""
     with Lab() as lab:
-        it = Place(set_up(lab, HOST).hosts[HOST])
+        scene = set_up(lab, HOST)
+        it = Place(scene.hosts[HOST], scene)
         it.host.sh(INSTALL, timeout=120)
         it.restart()
         it.host.run(["gitopsctl", "upgrade"])
