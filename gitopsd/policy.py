@@ -56,6 +56,27 @@ def merge_requests(waiting: Cycle, wanted: Cycle) -> Cycle:
     )
 
 
+def precedence(cycle: Cycle) -> tuple[int, int]:
+    """Sorts what waits into the order in which it begins: what was booted proves itself before anything else changes."""
+    if cycle.facts.switching is not None:
+        rank = 0
+    elif cycle.facts.chosen:
+        rank = 1
+    else:
+        rank = 3 if cycle.kind is CycleKind.plan else 2
+    return rank, cycle.id
+
+
+def joins(kind: CycleKind, waiting: Cycle) -> bool:
+    """Whether a request is satisfied by a cycle that waits, once merged into it.
+
+    Not by a way back, or the proof of what was booted: neither asks a remote.
+    """
+    if waiting.facts.chosen or waiting.facts.switching is not None:
+        return False
+    return (kind is CycleKind.plan) == (waiting.kind is CycleKind.plan)
+
+
 def is_drift(system: SystemFacts, deployed: Deployed | None, trial: Trial | None = None) -> bool:
     """Whether something else runs than what was deployed last, or is on trial. Unknown is no drift."""
     if deployed is None or system.current is None:

@@ -809,7 +809,7 @@ class Memory(Value, frozen=True, kw_only=True):
         trial: the last verified revision of a testing branch; it may have ended with a reboot.
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone.
-        pending: the cycle that was asked for and has not begun.
+        pending: the cycles that were asked for and have not begun.
         last_good: when things last went well.
         boot_told: the rollback at boot that was concluded from last.
         at_reboot: the deployment that waits for the next boot.
@@ -829,7 +829,7 @@ class Memory(Value, frozen=True, kw_only=True):
     trial: Trial | None = None
     checkout: PersonFacts | None = None
     suspended: Suspension | None = None
-    pending: Cycle | None = None
+    pending: tuple[Cycle, ...] = ()
     last_good: LastGood = LastGood()
     boot_told: str = ""
     at_reboot: AtReboot | None = None
@@ -990,6 +990,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
         suspended: that a person wants this host left alone, while that lasts.
         last_good: when things last went well.
         reboot: that a reboot is required, and when it comes.
+        waiting: the ids of all cycles that were requested and have not begun, in the order in which they will.
 
     """
 
@@ -1019,6 +1020,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     suspended: Suspension | None = None
     last_good: LastGood = LastGood()
     reboot: RebootNeed | None = None
+    waiting: tuple[int, ...] = ()
 
 
 class Update(Value, frozen=True, kw_only=True):

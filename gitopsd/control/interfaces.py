@@ -216,7 +216,7 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
     def _under_way(self, cycle: int) -> bool:
         snapshot = self._supervisor.snapshot()
         running = snapshot.cycle.id if snapshot.cycle is not None else 0
-        return cycle > 0 and cycle in (running, snapshot.pending, snapshot.pending_plan)
+        return cycle > 0 and cycle in (running, *snapshot.waiting)
 
 
 class ControlInterface(VarlinkInterface, name="io.gitopsd.Control"):

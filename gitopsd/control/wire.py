@@ -412,6 +412,7 @@ class Status:
     suspended: Suspension | None
     last_good: LastGood
     reboot: Reboot | None
+    waiting: list[int]
 
 
 @dataclass(kw_only=True)

@@ -130,6 +130,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         meter=meter,
         herald=herald,
     )
+    loop.take_up(unfinished, memory.pending)
     meter.show(loop.snapshot)
     exposition = Exposition(meter, board.changes)
     assessment = Assessment(units=systemd, steps=lambda: loop.in_force, store=store, board=board, clock=clock)
@@ -153,7 +154,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
             return
         _write_word(config, memory)
         await assessment.conclude()  # before the first cycle: what was rolled back at boot is not deployed again
-        await life.live(unfinished, memory.pending)
+        await life.live()
     finally:
         notify.stopping()
         await server.stop()
@@ -200,7 +201,7 @@ class _Life:
         self._assessment = assessment
         self._log = structlog.get_logger()
 
-    async def live(self, unfinished: Cycle | None, pending: Cycle | None) -> None:
+    async def live(self) -> None:
         """Run the loop until a signal says stop."""
         stop = asyncio.Event()
         on_signal: dict[signal.Signals, Callable[[], None]] = {
@@ -211,7 +212,7 @@ class _Life:
         for number, action in on_signal.items():
             asyncio.get_running_loop().add_signal_handler(number, action)
         self._notify.ready()
-        working = asyncio.create_task(self._loop.run(unfinished, pending))
+        working = asyncio.create_task(self._loop.run())
         watching = asyncio.create_task(self._notify.watchdog(self._loop.healthy))
         stopping = asyncio.create_task(stop.wait())
         telling = asyncio.create_task(self._herald.run())

@@ -17,6 +17,7 @@ from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.reboots import Reboots
+from gitopsd.daemon.requests import Requests
 from gitopsd.daemon.retry import retrying
 from gitopsd.errors import Failed, GitopsdError, Suspended
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
@@ -143,9 +144,8 @@ class Loop:
         self._clock = clock
         self._notify = notify
         self._log = structlog.get_logger()
-        self._pending: Cycle | None = None
-        self._after: Cycle | None = None  # what was asked for before a cycle that must come first
-        self._question: Cycle | None = None  # a dry run that waits; it is never merged with what changes something
+        self._requests = Requests()
+        self._unfinished: Cycle | None = None
         self._wanted = asyncio.Event()
         self._started = clock.now()
         self._offline_since: float | None = None  # what was told already
@@ -181,7 +181,7 @@ class Loop:
         shown = self._board.snapshot
         admits(kind, tuple(users), self._next_steps.users, shown.blocked)
         heeds(shown.suspended, self._clock.now(), kind, requested_by)
-        waiting = self._waiting(kind)
+        waiting = self._requests.joined(kind)
         number = waiting.id if waiting is not None else await self._store.next_cycle_id()
         now = self._clock.now()
         wanted = Cycle(
@@ -195,18 +195,18 @@ class Loop:
             state=State.idle,
             state_since=now,
         )
-        waiting = self._waiting(kind)  # somebody may have asked while the id was fetched
+        waiting = self._requests.joined(kind)  # somebody may have asked while the id was fetched
         wanted = wanted if waiting is None else merge_requests(waiting, wanted)
-        if kind is CycleKind.plan:
-            self._question = wanted
-            self._await(wanted)
-        else:
-            self._pending = wanted
-            self._await(wanted)
-            await self._store.save_pending(wanted)
+        await self._accept(wanted)
         return wanted.id
 
+    async def _accept(self, cycle: Cycle) -> None:
+        """Have it wait, and return once it is in the record. The store keeps its order: it is there before it begins."""
+        self._await(cycle)
+        await self._store.save_pending(cycle)
+
     def _await(self, cycle: Cycle) -> None:
+        self._requests.put(cycle)
         self._board.expect(cycle.id)
         self._show_waiting()
         self._wanted.set()
@@ -218,7 +218,7 @@ class Loop:
         name, generation, toplevel = target_of(target, steps.activator.generations(), system, steps.golden.pinned())
         revision = await self._store.revision_of(toplevel)
         number, now = await self._store.next_cycle_id(), self._clock.now()
-        if shown.cycle is not None or self._pending is not None:
+        if shown.cycle is not None or self._requests.changing is not None:
             raise Failed(
                 "a cycle is under way",
                 meaning="nothing was begun",
@@ -227,7 +227,7 @@ class Loop:
         deployed = shown.deployed
         leaves = deployed.revision if deployed is not None and deployed.toplevel != toplevel else None
         built = Built(revision=revision or Revision(""), toplevel=toplevel)
-        self._pending = Cycle(
+        wanted = Cycle(
             id=number,
             kind=CycleKind.upgrade,
             requested_by=requested_by,
@@ -237,7 +237,7 @@ class Loop:
             state_since=now,
             facts=Facts(chosen=name, generation=generation, built=built, leaves=leaves),
         )
-        self._await(self._pending)
+        await self._accept(wanted)
         return number
 
     async def suspend(self, seconds: float, *, reason: str, requested_by: str) -> Suspension:
@@ -260,12 +260,6 @@ class Loop:
             self._log.info("resumed")
             self._rest()
         return was
-
-    def _upgrade_is_awaited(self) -> bool:
-        return self._pending is not None and self._pending.kind is CycleKind.upgrade
-
-    def _waiting(self, kind: CycleKind) -> Cycle | None:
-        return self._question if kind is CycleKind.plan else self._pending
 
     def choices(self, user: str) -> Choices:
         """See `ports.Supervisor`."""
@@ -324,18 +318,24 @@ class Loop:
         """Whether we rest, or the step under way is within its time; the watchdog is fed by this."""
         return self._deadline is None or self._clock.monotonic() < self._deadline
 
-    async def run(self, unfinished: Cycle | None, pending: Cycle | None = None) -> None:
-        """Run cycles for ever.
+    def take_up(self, unfinished: Cycle | None, pending: Sequence[Cycle]) -> None:
+        """Take over what an earlier life of the daemon has left, before anybody may ask: it can be followed at once.
 
         Args:
             unfinished: the cycle that was under way when the daemon ended, from the store.
-            pending: the one that was asked for and had not begun, from the store.
+            pending: what was asked for and had not begun, from the store.
 
         """
-        if pending is not None and self._pending is None:
-            self._pending = pending
-            self._await(pending)
         if unfinished is not None and RESUME[unfinished.state] is not Resume.rest:
+            self._unfinished = unfinished
+            self._board.expect(unfinished.id)
+        for accepted in pending:
+            self._await(accepted)
+
+    async def run(self) -> None:
+        """Run cycles for ever: first what was taken up."""
+        unfinished = self._unfinished
+        if unfinished is not None:
             self._log.warning(
                 events.CYCLE_RESUMED,
                 cycle=unfinished.id,
@@ -345,7 +345,6 @@ class Loop:
             self._herald.tell(
                 events.CYCLE_RESUMED, f"the daemon ended in {unfinished.state.value}", cycle=unfinished.id
             )
-            self._board.expect(unfinished.id)
             await self._cycle(unfinished, Machine(unfinished.state))
         else:
             await self._tidy()  # what a daemon that died between a cycle's end and its tidying has left
@@ -353,20 +352,16 @@ class Loop:
         while True:
             self._rest()
             self._tell_of_boot()
-            if self._pending is None and self._question is None:
+            if not self._requests:
                 await self._renew()
-            while (asked := self._pending or self._question) is None:
+            while not self._requests:
                 self._wanted.clear()
                 look = await self._reboot_if_due()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(look):
                         await self._wanted.wait()
             self._steps = self._next_steps
-            if asked is self._pending:
-                self._pending, self._after = self._after, None
-            else:
-                self._question = None
-            cycle = asked
+            cycle = self._requests.take()
             machine = Machine(self._board.snapshot.state)
             begin = Event.back if cycle.facts.chosen else Event.start
             if cycle.facts.switching is not None:
@@ -400,7 +395,12 @@ class Loop:
         self._deadline = self._clock.monotonic() + limit + _MARGIN
         policy = self._steps.retry.get(state, RetrySection(attempts=1))
         reporter = _StepReporter(
-            cycle, policy, store=self._store, board=self._board, clock=self._clock, awaited=self._upgrade_is_awaited
+            cycle,
+            policy,
+            store=self._store,
+            board=self._board,
+            clock=self._clock,
+            awaited=self._requests.upgrade_is_awaited,
         )
         try:
             async with asyncio.timeout(limit):
@@ -673,10 +673,12 @@ class Loop:
         self._notify.status(f"{cycle.kind.value} {cycle.id}: {cycle.state.value}")
 
     def _show_waiting(self) -> None:
+        changing, question = self._requests.changing, self._requests.question
         self._board.change(
-            pending=self._pending.id if self._pending is not None else 0,
-            pending_kind=self._pending.kind if self._pending is not None else None,
-            pending_plan=self._question.id if self._question is not None else 0,
+            pending=changing.id if changing is not None else 0,
+            pending_kind=changing.kind if changing is not None else None,
+            pending_plan=question.id if question is not None else 0,
+            waiting=self._requests.ids,
         )
 
     async def _take_up_what_was_booted(self) -> None:
@@ -705,9 +707,7 @@ class Loop:
                 state_since=now,
                 facts=waits.facts,
             )
-            self._after = self._pending  # whatever was asked for comes after it
-            self._pending = booted
-            self._await(booted)
+            self._await(booted)  # before whatever was asked for; found again by the next start, until it has begun
         elif system.profile != waits.facts.built.toplevel:  # something else was made the boot default since
             await self._store.forget_at_reboot()
 
@@ -733,7 +733,7 @@ class Loop:
             plan = msgspec.structs.replace(plan, now=False, look=_MARGIN, words="not while it is suspended or blocked")
         need = msgspec.structs.replace(need, plan=plan.words)
         self._board.change(reboot=need)
-        if plan.now and self._pending is None and self._question is None:
+        if plan.now and not self._requests:
             await self._reboot(need, system)
         return plan.look
 

@@ -48,6 +48,7 @@ T = TypeVar("T")
 
 _OUTBOX = 500  # announcements that wait for one receiver; of one that is away for long, the oldest are dropped
 _TOLD = "told:"
+_PENDING = "pending:"
 _GOOD = {name: f"good:{name}" for name in ("sync", "upgrade", "contact")}
 
 # One entry per schema version; `PRAGMA user_version` says how many of them the file has seen.
@@ -68,6 +69,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE outbox (number INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, announcement TEXT NOT NULL);
     CREATE INDEX outbox_by_channel ON outbox (channel, number);
     """,
+    "UPDATE memory SET key = 'pending:' || json_extract(value, '$.id') WHERE key = 'pending';",
 )
 
 
@@ -129,14 +131,15 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (_encode(cycle),))
-            db.execute("DELETE FROM memory WHERE key = 'pending' AND json_extract(value, '$.id') = ?", (cycle.id,))
+            db.execute("DELETE FROM memory WHERE key = ?", (f"{_PENDING}{cycle.id}",))
 
         await self._write(work)
 
     async def save_pending(self, cycle: Cycle) -> None:
         """See `ports.Store`."""
         text = _encode(cycle)
-        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO memory VALUES ('pending', ?)", (text,)))
+        row = (f"{_PENDING}{cycle.id}", text)
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", row))
 
     async def suspend(self, suspension: Suspension | None) -> None:
         """See `ports.Store`."""
@@ -430,7 +433,9 @@ def _memory(db: sqlite3.Connection) -> Memory:
         checkout=msgspec.json.decode(values["checkout"], type=PersonFacts) if "checkout" in values else None,
         trial=msgspec.json.decode(values["trial"], type=Trial) if "trial" in values else None,
         suspended=msgspec.json.decode(values["suspended"], type=Suspension) if "suspended" in values else None,
-        pending=msgspec.json.decode(values["pending"], type=Cycle) if "pending" in values else None,
+        pending=tuple(
+            msgspec.json.decode(value, type=Cycle) for key, value in values.items() if key.startswith(_PENDING)
+        ),
         at_reboot=msgspec.json.decode(values["at_reboot"], type=AtReboot) if "at_reboot" in values else None,
         reboot=msgspec.json.decode(values["reboot"], type=RebootNeed) if "reboot" in values else None,
         rebooting=msgspec.json.decode(values["rebooting"], type=Rebooting) if "rebooting" in values else None,

@@ -14,6 +14,12 @@ def status(host: Host) -> dict:  # type: ignore[type-arg]
     return answer
 
 
+def asked(host: Host, *words: str) -> int:
+    """Ask for a cycle and do not wait; returns its id."""
+    number: int = json.loads(host.run(["gitopsctl", *words, "--no-wait", "--json"]).stdout)["cycle"]
+    return number
+
+
 def deployed(lab: Lab, *words: str) -> tuple[Scene, Host]:
     """A host that says each of the words in a generation of its own, from 2 on; the last one runs."""
     scene = set_up(lab, "malphas", homes=False)
@@ -72,19 +78,29 @@ def test_a_rollback_goes_back_verified_and_what_was_left_is_not_deployed_again(l
     assert malphas.active_state("hello.service") == "active"
 
 
-def test_a_request_that_had_not_begun_survives_kill_9(lab: Lab) -> None:
+def test_requests_that_had_not_begun_survive_kill_9(lab: Lab) -> None:
     scene, malphas = deployed(lab)
     revision = scene.push_config("say hello", hello_service=HELLO.format(word="later"))
     malphas.cut_network(silent=True)
     malphas.run(["gitopsctl", "upgrade", "--no-wait"])
     malphas.until(lambda: status(malphas)["state"] == "fetch", what="the first cycle")
-    number = json.loads(malphas.run(["gitopsctl", "upgrade", "--no-wait", "--json"]).stdout)["cycle"]
+    number = asked(malphas, "upgrade")
+    question = asked(malphas, "upgrade", "--dry-run")
+    assert question != number
     malphas.run(["systemctl", "kill", "--signal=KILL", "gitopsd.service"])
     malphas.restore_network()
 
-    def over() -> bool:
-        return malphas.run(["gitopsctl", "show", str(number), "--json"], check=False).returncode == 0
+    assert malphas.run(["gitopsctl", "status"], check=False).returncode == 0
+    ends = {}
+    for each in (number, question):
 
-    malphas.until(over, what=f"cycle {number}")
+        def over(cycle: int = each) -> bool:
+            shown = malphas.run(["gitopsctl", "show", str(cycle), "--json"], check=False)
+            if shown.returncode == 0:
+                ends[cycle] = json.loads(shown.stdout)["summary"]["outcome"]
+            return shown.returncode == 0
+
+        malphas.until(over, timeout=120, what=f"cycle {each}")
+    assert ends[question] == "up-to-date"  # it came after the upgrade
     assert malphas.active_state("hello.service") == "active"
     assert status(malphas)["deployed"]["revision"] == revision

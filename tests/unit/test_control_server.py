@@ -92,7 +92,7 @@ async def is_closed(reader: asyncio.StreamReader) -> bool:
 
 
 async def test_status_goes_to_the_client_and_back(daemon: Daemon) -> None:
-    daemon.supervisor.current = snapshot(cycle=running(7), pending=8, pending_kind=CycleKind.sync)
+    daemon.supervisor.current = snapshot(cycle=running(7), pending=8, pending_kind=CycleKind.sync, waiting=(8,))
     status = (await ask(daemon, f"{STATUS}.Get"))["status"]
     assert status["host"] == "malphas"
     assert status["cycle"]["facts"]["people"][0]["parked"][0]["path"] == "rain_secret_parked"

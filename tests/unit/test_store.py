@@ -132,6 +132,22 @@ async def test_a_record_that_cannot_be_decoded_counts_as_damage(tmp_path: Path) 
     await store.close()
 
 
+async def test_a_request_that_an_older_version_recorded_is_found(tmp_path: Path) -> None:
+    asked = cycle(State.idle)
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        for script in MIGRATIONS[:2]:
+            db.executescript(script)
+        db.execute("INSERT INTO memory VALUES ('pending', ?)", (msgspec.json.encode(asked).decode(),))
+        db.execute("PRAGMA user_version = 2")
+    db.close()
+    store = SqliteStore(tmp_path / "state.db")
+    assert not await store.open()
+    assert (await store.memory()).pending == (asked,)
+    await store.save_cycle(asked)
+    assert (await store.memory()).pending == ()
+    await store.close()
+
+
 async def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, unit
-from unit.world import World, upgraded
+from unit.world import Crash, Crashing, World, upgraded
 
 from gitopsd.errors import Failed, Suspended
 from gitopsd.machine import State
@@ -99,6 +99,72 @@ async def test_a_request_that_had_not_begun_survives_a_restart(world: World) -> 
     daemon = await world.start()
     await daemon.rests()
     assert len(await daemon.store.history(10)) == 2  # once
+    await daemon.stop()
+
+
+async def test_a_dry_run_that_had_not_begun_survives_a_restart_beside_an_upgrade(world: World) -> None:
+    daemon = await world.start()
+    await daemon.ask(CycleKind.sync)
+    while daemon.loop.snapshot().cycle is None:
+        await asyncio.sleep(0)
+    question, upgrade = await daemon.ask(CycleKind.plan), await daemon.ask()
+    assert daemon.loop.snapshot().waiting == (upgrade, question)
+    await daemon.stop()
+    daemon = await world.start()
+    later = await daemon.ask(CycleKind.plan)
+    ends = {number: (await daemon.end_of(number))[0] for number in (upgrade, question, later)}
+    await daemon.stop()
+    assert ends == {upgrade: Outcome.success, question: Outcome.up_to_date, later: Outcome.up_to_date}
+    assert later in (question, question + 2)  # merged, or one of its own: never in the place of one that was accepted
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", [1, 2])
+async def test_an_accepted_rollback_is_carried_on_wherever_the_daemon_dies(
+    world: World, at: int, *, after: bool
+) -> None:
+    await upgraded(world)
+    world.activator.order.clear()
+    crashing = Crashing(at, after=after)
+    daemon = await world.start()
+    crashing.wrap(daemon.store, ("save_pending", "save_cycle"))
+    accepted = True
+    try:
+        await daemon.end_of(await daemon.loop.roll_back("previous", requested_by="olga"))
+    except Crash:
+        accepted = False
+        daemon.task.cancel()
+        await asyncio.gather(daemon.task, return_exceptions=True)
+    await daemon.store.close()
+    daemon = await world.start()
+    await daemon.rests()
+    ended = (await daemon.store.history(1))[0]
+    recorded = accepted or after
+    assert world.activator.order == (["test old", "restore 1", "boot old"] if recorded else [])
+    assert ended.requested_by == ("olga" if recorded else "test")
+    await daemon.stop()
+    daemon = await world.start()
+    await daemon.rests()
+    assert len(await daemon.store.history(10)) == (2 if recorded else 1)  # once
+    await daemon.stop()
+
+
+async def test_what_is_asked_for_while_a_rollback_waits_is_no_part_of_it(world: World) -> None:
+    await upgraded(world)
+    world.source.remote_head, world.builder.toplevel = REV_A, OLDER
+    daemon = await world.start()
+    crashing = Crashing(1, after=True)
+    crashing.wrap(daemon.store, ("save_pending",))
+    with pytest.raises(Crash):
+        await daemon.loop.roll_back("1", requested_by="olga")
+    back = daemon.loop.snapshot().waiting[0]
+    await daemon.stop()
+    daemon = await world.start()
+    upgrade = await daemon.ask()
+    assert upgrade != back
+    assert (await daemon.end_of(back))[0] is Outcome.success
+    assert (await daemon.end_of(upgrade))[0] is Outcome.success
+    assert world.activator.current == OLDER
     await daemon.stop()
 
 

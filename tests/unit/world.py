@@ -43,7 +43,7 @@ from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
 from gitopsd.steps.switch import switch
 from gitopsd.steps.verify import verify
-from gitopsd.types import Cycle, CycleKind, CycleSummary, Outcome, Snapshot, Update
+from gitopsd.types import CycleKind, CycleSummary, Outcome, Snapshot, Update
 
 
 class Crash(BaseException):
@@ -189,24 +189,23 @@ class World:
             meter=self.meter,
             herald=self.herald,
         )
-        return Daemon(loop, store, board, unfinished, memory.pending)
+        loop.take_up(unfinished, memory.pending)
+        return Daemon(loop, store, board)
 
 
 class Daemon:
     """One life of the daemon."""
 
-    def __init__(
-        self, loop: Loop, store: SqliteStore, board: Board, unfinished: Cycle | None, pending: Cycle | None
-    ) -> None:
+    def __init__(self, loop: Loop, store: SqliteStore, board: Board) -> None:
         self.loop = loop
         self.store = store
         self.board = board
-        self.task = asyncio.create_task(self._run(unfinished, pending))
+        self.task = asyncio.create_task(self._run())
         self.crashed = False
 
-    async def _run(self, unfinished: Cycle | None, pending: Cycle | None) -> None:
+    async def _run(self) -> None:
         try:
-            await self.loop.run(unfinished, pending)
+            await self.loop.run()
         except Crash:
             self.crashed = True
 
