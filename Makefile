@@ -20,9 +20,11 @@ test: lint types unit load ## lint, types, unit, tool and lab tests
 	@# The lab mostly waits, the tools mostly compute: together they take as long as the longer one.
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target tools lab
 
-lint: $(VENV)/.ready ## ruff: rules and format
+lint: $(VENV)/.ready $(VENV)/bin/promtool ## ruff: rules and format; the alert rules, and what each says when
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/promtool check rules packaging/monitoring/alerts.yml
+	$(VENV)/bin/promtool test rules packaging/monitoring/alerts.test.yml
 
 types: $(VENV)/.ready ## mypy, strict
 	$(VENV)/bin/mypy gitopsd tests
@@ -70,6 +72,13 @@ $(VENV)/.ready: pyproject.toml
 	/usr/bin/python3 -m venv --system-site-packages $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
+
+# Out of Debian's package: installing that would start a server.
+$(VENV)/bin/promtool: | $(VENV)/.ready
+	@get="apt-get download -qq -o APT::Sandbox::User=root prometheus"; work=$$(mktemp -d); bin=$(CURDIR)/$(VENV)/bin; cd $$work; \
+	  { $$get 2>/dev/null || { apt-get update -qq && $$get; }; } && \
+	  dpkg-deb --fsys-tarfile prometheus_*.deb | tar --extract --to-stdout ./usr/bin/promtool >promtool && \
+	  install promtool $$bin/promtool; status=$$?; rm -r $$work; exit $$status
 
 clean: ## remove the virtual environment; the image stays in the cache
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,7 +49,9 @@ let
         let
           found = builtins.match "([A-Za-z]+)=(.*)" line;
         in
-        optional (found != null) (lib.nameValuePair (builtins.elemAt found 0) (builtins.elemAt found 1))
+        optional (found != null) (
+          lib.nameValuePair (builtins.elemAt found 0) (builtins.elemAt found 1)
+        )
       ) lines;
       all = builtins.listToAttrs settings;
     in
@@ -65,9 +67,8 @@ let
           "After"
         ]
         // {
-          ExecStart =
-            builtins.replaceStrings [ "/usr/bin/" ] [ "${config.services.gitopsd.package}/bin/" ]
-              all.ExecStart;
+          # The units name programs by their name only.
+          ExecStart = "${config.services.gitopsd.package}/bin/${all.ExecStart}";
         };
     };
 in

@@ -74,12 +74,12 @@ python3Packages.buildPythonApplication {
     runHook postCheck
   '';
 
-  # The units name programs where other distributions have them.
+  # The units name our programs without a path, for distributions that have them in /usr or /usr/local.
   postInstall = ''
     mkdir -p $out/lib/systemd/system $out/lib/systemd/catalog
     for unit in units/*.service units/*.socket units/*.target units/*.timer; do
       [ -e "$unit" ] || continue
-      sed -e "s|/bin/kill|${util-linux}/bin/kill|" -e "s|/usr/bin/|$out/bin/|g" "$unit" \
+      sed -E -e "s|/bin/kill|${util-linux}/bin/kill|" -e "s|^(Exec[A-Za-z]+=)gitops|\1$out/bin/gitops|" "$unit" \
         >"$out/lib/systemd/system/''${unit##*/}"
     done
     cp packaging/gitopsd.catalog $out/lib/systemd/catalog/

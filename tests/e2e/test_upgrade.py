@@ -128,8 +128,8 @@ def test_a_configuration_that_changes_gitopsds_own_unit_is_taken_over_by_the_new
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("ExecStart=/usr/bin/gitopsd", "ExecStart=/usr/bin/gitopsd-of-tomorrow"), "does not start: exit-code"),
-        (("ExecStart=/usr/bin/gitopsd", "ExecStart=/usr/bin/gitopsd --config /etc/none.toml"), "/etc/none.toml"),
+        (("ExecStart=gitopsd", "ExecStart=/usr/bin/gitopsd-of-tomorrow"), "does not start: exit-code"),
+        (("ExecStart=gitopsd", "ExecStart=/usr/bin/gitopsd --config /etc/none.toml"), "/etc/none.toml"),
         (("[Service]", "[Service]\nInaccessiblePaths=/etc/gitopsd"), "cannot read /etc/gitopsd/config.toml"),
         (None, "has no gitopsd.service"),
     ],

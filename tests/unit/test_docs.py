@@ -19,6 +19,7 @@ PAGES: dict[str, Callable[[], str]] = GENERATOR["PAGES"]
 TEXTS = [*sorted(DOCS.rglob("*.md")), *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
 TEXTS.append(ROOT / "packaging" / "README.md")
 PARSER = cli._parser()
+ALERTS = ("alerts.yml", "alerts.test.yml")
 LEVELS = {"debug", "info", "warning", "error", "critical", "say"}
 
 
@@ -124,6 +125,13 @@ def test_commands_that_the_catalog_and_the_alerts_name_exist() -> None:
     assert len(named) > 20
     for words in named:
         assert PARSER.parse_args(words.split()).run, words
+
+
+def test_every_alert_has_a_test_of_when_it_is_told() -> None:
+    rules, tests = ((ROOT / "packaging/monitoring" / name).read_text(encoding="utf-8") for name in ALERTS)
+    for name in re.findall(r"- alert: (\w+)", rules):
+        assert f"- alertname: {name}\n" in tests, name
+        assert f"alertname: {name}, eval_time" in tests, f"{name}: and of when it is not"
 
 
 def test_fields_that_the_catalog_fills_in_are_fields_that_we_write() -> None:
