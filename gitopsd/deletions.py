@@ -110,7 +110,7 @@ def _emptied(
     found = []
     for folder in sorted((target for target in gone if not records.get(target)), key=len, reverse=True):
         inside = {target for target in sources if target.startswith(f"{folder}/")}
-        if folder in sources and inside and inside <= going and not is_exact(sources[folder]):
+        if folder in sources and inside and inside <= going and not is_exact(f"{sources[folder]}/"):
             going.add(folder)
             found.append(folder)
     return found

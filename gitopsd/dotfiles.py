@@ -17,6 +17,7 @@ The first one of a process runs a few more.
 import asyncio
 import hashlib
 import re
+import stat
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from shlex import quote
@@ -25,7 +26,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from gitopsd import deletions
-from gitopsd.choices.contact import differs
+from gitopsd.choices.contact import differs, other_kind
 from gitopsd.config import DotfilesConfig
 from gitopsd.deletions import left_deleted
 from gitopsd.errors import GitopsdError
@@ -82,6 +83,7 @@ class PersonDotfiles:
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
         self._recognized = False  # every file that is the same in home and source is in chezmoi's record
         self._no_news: dict[str, tuple[int, ...]] = {}  # big files that are captured or ignored
+        self._tracked: frozenset[str] | None = None  # the files of the source directory, all of which jj takes in
         self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
 
     @property
@@ -118,17 +120,21 @@ class PersonDotfiles:
             here, seen = await self._snapshot(), await home.compare()
         else:
             here, seen = await _both(engine.snapshot(), home.compare())
-        notices, kept = [*facts.notices, *_broken(seen)], list[Notice]()
+        closed = [_waits(target, why) for target, why in seen.waiting.items() if not _fails(why) and home.kind(target)]
+        notices, kept = [*facts.notices, *(each for each in _broken(seen) if each not in closed)], list[Notice]()
         stopped: tuple[Finding, ...] = ()
         edited = [row for row in seen.rows if row.last in "MA" and row.next != " "]
         if edited and self._config.auto_commit:
             taken, kept = await self._sort(engine, home, here, edited)
             taken, stopped = await self._stop(home, here, taken)
             if taken:
-                await home.re_add(taken)
+                failed = await home.re_add(taken)
                 here = await self._snapshot()
                 again = await home.compare(taken)
-                kept += [_not_captured(row.target) for row in again.rows if row.last in "MA"]
+                kept += [_cannot_capture(target, reason) for target, reason in failed.items()]
+                kept += [
+                    _not_captured(row.target) for row in again.rows if row.last in "MA" and row.target not in failed
+                ]
         elif edited:
             kept = [_kept(row.target, "auto_commit is off") for row in edited]
         if gone := [row.target for row in seen.rows if row.last == "D"]:
@@ -140,7 +146,8 @@ class PersonDotfiles:
         if self._config.auto_commit and not here.empty:
             changes = await engine.changes(here)
             captured = tuple(sorted(printable(change.path) for change in changes))
-        kept += [_too_big(path) for path in await self._left_out(engine, held, here)]
+        kept += [*closed, *(_too_big(path) for path in await self._left_out(engine, held, here))]
+        kept += await self._not_tracked(engine, home, held, here)
         facts = _noted(_with(facts, captured=captured), *notices)
         return _quarantined(_kept_here(facts, *kept), stopped, held.findings)
 
@@ -214,9 +221,9 @@ class PersonDotfiles:
 
     async def _strange(self, home: Home, seen: Comparison) -> list[Notice]:
         """What is said of the files that are in the home and were never written by chezmoi, if nothing is written."""
-        found = [row.target for row in seen.rows if row.last == " " and row.next == "M"]
-        known = await home.records() if found else {}
-        return [differs(target) for target in found if target not in known]
+        found = [row for row in seen.rows if row.last == " " and row.next == "M"]
+        known, sources = (await home.records(), await home.sources()) if found else ({}, {})
+        return [differs(home, row, sources.get(row.target)) for row in found if row.target not in known]
 
     async def _recognize(self, home: Home, seen: Comparison) -> None:
         """Have the files noted that came with the repository and were in the home already, byte by byte the same."""
@@ -260,8 +267,12 @@ class PersonDotfiles:
         taken, notices, forks = [], list[Notice](), dict[str, str]()
         for row in edited:
             source = sources.get(row.target)
-            if source is None or not is_plain_file(source):
-                notices.append(_drift(row.target, source or ""))
+            if source is None or row.next == "D":
+                notices.append(_taken_out(row.target))
+            elif not is_plain_file(source):
+                notices.append(_drift(row.target, source))
+            elif (other := other_kind(home, row.target, source)) is not None:
+                notices.append(other)
             elif self._held().holds(source):
                 notices.append(_both_edited(row.target))
             elif source in here.in_conflict:  # to capture it would be to settle the conflict
@@ -297,6 +308,20 @@ class PersonDotfiles:
         left = [path for path in await engine.left_out(here) if path in big] if big else []
         self._no_news = {path: sign for path, sign in big.items() if path not in left}
         return left
+
+    async def _not_tracked(self, engine: Engine, home: Home, held: Held, here: WorkingCopy) -> list[Notice]:
+        """What chezmoi manages and jj does not take in. They are asked only if the names of the files changed."""
+        names = held.names()
+        if names != self._tracked:
+            left = {path for path in await engine.not_tracked(here) if not held.holds(path)} - held.bigger_than(
+                NEW_FILE_LIMIT
+            ).keys()
+            managed = set((await home.sources()).values()) if left else set()
+            odd = {path for path in left if not _is_text(path)}
+            if left & managed or odd:
+                return [_ignored(path) for path in sorted(left & managed | odd)]
+            self._tracked = names
+        return []
 
     async def _stop(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], tuple[Finding, ...]]:
         """The edited targets that the gate lets pass, and what it found in the others."""
@@ -347,30 +372,44 @@ class PersonDotfiles:
 
         Sources that are `unfit` are passed over; there are notices about them.
         """
-        records = await home.records()
-        sources = await home.sources() if unfit else {}
-        safe, kept, left = [], list[Notice](), list[Notice]()
+        records, sources = await home.records(), await home.sources()
+        safe, folders, kept, left = list[str](), list[str](), list[Notice](), list[Notice]()
         for row in seen.rows:
-            if sources.get(row.target) in unfit:
+            source = sources.get(row.target)
+            if source in unfit:
                 continue
             if row.last == " " and (row.next in "AR" or row.target in records):
-                safe.append(row.target)
+                stays = source is not None and row.next != "D"  # what is to go has the source of whatever says so
+                if stays and home.would_open(row.target, source or ""):
+                    kept.append(_closed(row.target))
+                elif stat.S_ISDIR(home.kind(row.target)) and not (stays and home.is_folder(source or "")):
+                    folders.append(row.target)
+                else:
+                    safe.append(row.target)
             elif row.last == " ":
-                kept.append(differs(row.target))
+                kept.append(differs(home, row, source))
             elif row.last == "D":
                 left.append(left_deleted(row.target))
             elif row.next != " ":
                 kept.append(_not_captured(row.target))
-        applied = safe
-        constant = await home.constant_scripts() if safe else ()
+        constant = await home.constant_scripts() if safe or folders else ()
         changed = [row.target for row in seen.rows if row.next == "R"]
         await home.let_run([script for script in (*changed, *constant) if script in records])
-        if safe and not await home.apply([*safe, *constant]):
+        fine = not safe or await home.apply([*safe, *constant])
+        for folder in folders:  # chezmoi removes it with all that is in it: look at the last moment
+            if stranger := await home.strangers(folder, records):
+                kept.append(_not_ours(folder, stranger))
+            else:
+                safe.append(folder)
+                fine = await home.apply([folder]) and fine
+        applied = safe
+        if not fine:
             again = {row.target: row for row in (await home.compare()).rows}
             applied = [target for target in safe if target not in again]
-            kept += [_not_written(target) for target in safe if target in again]
-            if applied == safe:
-                left.append(_script_failed(constant))
+            failed = [target for target in safe if target in again]
+            kept += [_not_written(target) for target in failed if again[target].next != "R"]
+            scripts = (*(target for target in failed if again[target].next == "R"), *(() if failed else constant))
+            left += [_script_failed(scripts)] if scripts else []
         return tuple(printable(target) for target in applied), kept, left
 
     def _remarks(self, done: Published) -> list[Notice]:
@@ -542,9 +581,14 @@ def _parked(path: str, bookmark: str, commit: str) -> Parked:
 def _broken(seen: Comparison) -> list[Notice]:
     notices = [_waits(target, reason) for target, reason in seen.waiting.items()]
     if seen.broken:
-        what = f"a template cannot be rendered; templates are left out: {printable(seen.broken)}"
+        what = f"many targets cannot be made; templates and encrypted files are left out: {printable(seen.broken)}"
         notices.append(Notice(what=what, advice="chezmoi diff"))
     return notices
+
+
+def _fails(reason: str) -> bool:
+    """Whether a target waits since its template fails, and not for what is in the home."""
+    return reason.startswith("template: ")
 
 
 def _waits(target: str, reason: str) -> Notice:
@@ -555,8 +599,13 @@ def _waits(target: str, reason: str) -> Notice:
             path=name,
             advice=f"declare sops.secrets.{printable(missing['name'])} in the NixOS configuration, then gitopsctl upgrade",
         )
-    what = f"{name} waits: its template cannot be rendered: {printable(reason)}"
-    return Notice(what=what, path=name, advice=f"chezmoi cat ~/{name}")
+    if _fails(reason):
+        what = f"{name} waits: its template cannot be rendered: {printable(reason)}"
+        return Notice(what=what, path=name, advice=f"chezmoi cat ~/{name}")
+    what = (
+        f"{name} waits, since chezmoi cannot read or make it; nothing of it is captured or written: {printable(reason)}"
+    )
+    return Notice(what=what, path=name, advice=f"chezmoi diff ~/{name}")
 
 
 def _drift(target: str, source: str) -> Notice:
@@ -565,6 +614,40 @@ def _drift(target: str, source: str) -> Notice:
     else:
         what, advice = "was changed, and is no plain file to chezmoi: it is kept and not captured", "chezmoi diff"
     return Notice(what=f"{printable(target)} {what}", path=printable(target), advice=f"{advice} ~/{printable(target)}")
+
+
+def _taken_out(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was edited here, and was taken out of the repository: it is left as it is",
+        path=printable(target),
+        advice=f"chezmoi add ~/{printable(target)}  # if all hosts should have it again; else move it away",
+    )
+
+
+def _not_ours(folder: str, stranger: str) -> Notice:
+    return Notice(
+        what=f"{printable(folder)} is no directory in the repository any more, and {printable(stranger)} in it is yours "
+        "alone: it is left as it is",
+        path=printable(folder),
+        advice=f"move what is yours out of ~/{printable(folder)}: the next sync does the rest",
+    )
+
+
+def _closed(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} has permissions that chezmoi cannot keep, and to write it would open it to others: "
+        "it is left as it is",
+        path=printable(target),
+        advice=f"chmod 600 ~/{printable(target)}  # or 644: these can be kept",
+    )
+
+
+def _cannot_capture(target: str, reason: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} was edited, and cannot be captured: {printable(reason)}",
+        path=printable(target),
+        advice=f"chezmoi re-add ~/{printable(target)}",
+    )
 
 
 def _both_edited(target: str) -> Notice:
@@ -635,6 +718,29 @@ def _in_conflict(target: str) -> Notice:
         what=f"{printable(target)} was edited, and its source is in conflict: both are kept",
         path=printable(target),
         advice=f"gitopsctl dotfiles adopt --mine ~/{printable(target)}  # or settle the conflict first",
+    )
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _ignored(path: str) -> Notice:
+    if not _is_text(path):
+        return Notice(
+            what=f"{printable(path)} in the source directory has a name that is no UTF-8, which jj does not take in: not captured",
+            path=printable(path),
+            advice="give it another name",
+        )
+    return Notice(
+        what=f"{printable(path)} in the source directory is ignored by git (.gitignore, or the person's own ignore file): "
+        "not captured, and no other host has it",
+        path=printable(path),
+        advice=f"git check-ignore -v {quote(printable(path))}  # names the line; or chezmoi forget the file",
     )
 
 

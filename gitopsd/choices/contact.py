@@ -22,6 +22,7 @@ from gitopsd.types import Adopted, Beginning, Notice
 
 BACKUPS = ".local/state/gitopsd/backups"  # below the home
 _QUICK = 30.0  # seconds
+_KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link"}
 _CONFIGURATIONS = tuple(f".config/chezmoi/chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 
 
@@ -63,13 +64,14 @@ class Contact:
         notices = [*await self._make_configuration()]
         seen = await self._home.compare()
         notices += [
-            Notice(what=f"a template cannot be rendered: {printable(reason)}", advice="chezmoi diff")
-            for reason in (*seen.waiting.values(), *filter(None, (seen.broken,)))
+            Notice(what=f"chezmoi cannot read or make {printable(target)}: {printable(reason)}", advice="chezmoi diff")
+            for target, reason in (*seen.waiting.items(), *((("some targets", seen.broken),) if seen.broken else ()))
         ]
         records = await self._home.records()
         await self._home.recognize(seen)
         before = [row for row in seen.rows if row.last == " " and row.next == "M" and row.target not in records]
-        notices += [differs(row.target) for row in before]
+        sources = await self._home.sources() if before else {}
+        notices += [differs(self._home, row, sources.get(row.target)) for row in before]
         return Beginning(source=str(self._source), made=made, notices=tuple(notices))
 
     async def adopt(self, files: Sequence[str], *, mine: bool) -> tuple[Adopted, ...]:
@@ -155,16 +157,9 @@ class Contact:
             )
         return path.removeprefix(f"{self._account.home}/")
 
-    def _kind(self, target: str) -> int:
-        """The type of what is in the home (inode(7)); 0 if nothing is."""
-        try:
-            return stat.S_IFMT(os.lstat(Path(self._account.home) / target).st_mode)
-        except OSError:
-            return 0
-
     def _refuse_mine(self, target: str, source: str | None) -> None:
         name = printable(target)
-        kind = self._kind(target)
+        kind = self._home.kind(target)
         if kind == stat.S_IFDIR or (source is None and kind not in (stat.S_IFREG, stat.S_IFLNK)):
             raise Failed(f"~/{name} is no file", meaning="nothing was changed", advice="name the files one by one")
         if source is not None and not is_plain_file(source):
@@ -183,29 +178,43 @@ class Contact:
                 meaning="nothing was changed",
                 advice=f"gitopsctl dotfiles adopt --mine ~/{name}",
             )
-        if self._kind(target) == stat.S_IFDIR:
+        if self._home.kind(target) == stat.S_IFDIR:
             raise Failed(f"~/{name} is a directory", meaning="nothing was changed", advice="name the files one by one")
+        for parent in reversed(Path(target).parents[:-1]):  # chezmoi would make a directory of it, whatever it is
+            if self._home.kind(str(parent)) and not (Path(self._account.home) / parent).is_dir():
+                raise Failed(
+                    f"~/{printable(str(parent))} is no directory here, and ~/{name} belongs into it",
+                    meaning="nothing was changed",
+                    advice=f"mv ~/{printable(str(parent))} ~/{printable(str(parent))}.mine, and then the same again",
+                )
 
     async def _take_mine(self, target: str, row: Row | None, source: str | None) -> Adopted:
         if source is None:
             await self._home.add([target])
         elif row is None:
             return Adopted(file=printable(target), took="same")
-        elif not self._kind(target):
+        elif not (kind := self._home.kind(target)):
             await self._home.forget([target])
             return Adopted(file=printable(target), took="deletion")
+        elif kind == stat.S_IFLNK:  # re-add takes in files only
+            await self._home.add([target])
         else:
-            await self._home.re_add([target])
+            for reason in (await self._home.re_add([target])).values():
+                raise Failed(
+                    f"~/{printable(target)} cannot be captured: {printable(reason)}",
+                    meaning="it is as it was, and so is the repository",
+                    advice=f"chezmoi re-add ~/{printable(target)}",
+                )
         return Adopted(file=printable(target), took="mine")
 
     async def _take_theirs(self, target: str, row: Row | None, source: str | None) -> Adopted:  # noqa: ARG002 - see adopt
         if row is None:
             return Adopted(file=printable(target), took="same")
-        backup = await self._put_away(target) if self._kind(target) else None
+        backup = await self._put_away(target) if self._home.kind(target) else None
         try:
             await self._home.overwrite(target)
         except GitopsdError:
-            if backup is not None and not self._kind(target):
+            if backup is not None and not self._home.kind(target):
                 await self._run("mv", "--no-clobber", "--", str(backup), str(Path(self._account.home) / target))
             raise
         return Adopted(file=printable(target), took="theirs", backup=printable(str(backup or "")))
@@ -215,7 +224,7 @@ class Contact:
         when = dt.datetime.fromtimestamp(self._now(), dt.UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
         place = Path(self._account.home) / BACKUPS
         names = (when, *(f"{when}-{number}" for number in range(2, 1000)))
-        backup = place / next(name for name in names if not self._kind(f"{BACKUPS}/{name}/{target}")) / target
+        backup = place / next(name for name in names if not self._home.kind(f"{BACKUPS}/{name}/{target}")) / target
         await self._run("install", "--directory", "--mode=0700", "--", str(place.parent))
         await self._run("mkdir", "--parents", "--", str(backup.parent))
         await self._run(
@@ -227,11 +236,52 @@ class Contact:
         await self._processes.run(argv, timeout=_QUICK, account=self._account, cwd="/")
 
 
-def differs(target: str) -> Notice:
-    """What is said of a file that was in the home before the repository came."""
-    name = printable(target)
+def differs(home: Home, row: Row, source: str | None) -> Notice:
+    """What is said of something in the home that chezmoi never wrote, and that it would write over or take away.
+
+    Args:
+        home: the person's.
+        row: how it differs.
+        source: of the target; None if there is none, and chezmoi would take it away.
+
+    """
+    name = printable(row.target)
+    if source is None or row.next == "D":
+        return Notice(
+            what=f"{name} would be taken away by an exact_ directory or .chezmoiremove, and chezmoi did not write it: "
+            "it is left as it is",
+            path=name,
+            advice=f"chezmoi add ~/{name}  # if all hosts should have it; else move it away",
+        )
+    if other := other_kind(home, row.target, source):
+        return other
     return Notice(
         what=f"{name} was there before chezmoi managed it, and differs: it is left as it is",
         path=name,
         advice=f"gitopsctl dotfiles adopt --mine ~/{name}  # keeps yours; --theirs takes the repository's",
+    )
+
+
+def other_kind(home: Home, target: str, source: str) -> Notice | None:
+    """What is said of something in the home that is no file where the source is one, or the like; None if it is alike."""
+    name, here, folder = printable(target), home.kind(target), home.is_folder(source)
+    if folder and here == stat.S_IFDIR:
+        return Notice(
+            what=f"the directory {name} has other permissions than in the repository: they are left as they are",
+            path=name,
+            advice=f"chezmoi apply --recursive=false ~/{name}  # takes the repository's",
+        )
+    link = source.rpartition("/")[2].startswith("symlink_")
+    if not folder and here == (stat.S_IFLNK if link else stat.S_IFREG):
+        return None
+    there = "a directory" if folder else "a link" if link else "a file"
+    advice = f"gitopsctl dotfiles adopt --theirs ~/{name}  # takes the repository's, and backs yours up"
+    if here == stat.S_IFDIR or folder:
+        advice = f"mv ~/{name} ~/{name}.mine && chezmoi apply --force ~/{name}  # takes the repository's"
+    elif here == stat.S_IFLNK:
+        advice += "; --mine takes the link in"
+    return Notice(
+        what=f"{name} is {_KINDS.get(here, 'no file')} here and {there} in the repository: it is left as it is",
+        path=name,
+        advice=advice,
     )

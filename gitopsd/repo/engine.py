@@ -278,6 +278,12 @@ class Engine:
         new = {path for path in others if path}
         return tuple(sorted(new - (await self.trees.entries(here.commit, new)).keys()))
 
+    async def not_tracked(self, here: WorkingCopy) -> frozenset[str]:
+        """Files of the working copy that jj did not take in, for whatever reason: ignored ones, odd names, big ones."""
+        others = (await self._git.run("cannot list new files", "ls-files", "--others", "-z")).stdout.split("\0")
+        new = {path for path in others if path and not path.endswith("/")}
+        return frozenset(new - (await self.trees.entries(here.commit, new)).keys())
+
     async def untouched(self, here: WorkingCopy) -> bool:
         """Whether the working copy is what the last sync left, and nothing was changed in it since."""
         return here.empty and here.parents == ((await self._standing()).memory.head,)
@@ -406,8 +412,14 @@ class Engine:
             if carrier:
                 await jj.abandon(carrier)
             return False
-        await jj.abandon(here.change)
+        if not await self._bookmarked(left.raw or left.commit):
+            await jj.abandon(here.change)
         return True
+
+    async def _bookmarked(self, commit: str) -> bool:
+        """Whether the person gave a commit a bookmark, which jj would delete together with the change."""
+        local = (await self._standing()).local
+        return any(at == commit for name, at in local.items() if name not in (self._trunk, _HOME.removeprefix(_HEADS)))
 
     async def _standing(self) -> Standing:
         arguments = ("for-each-ref", f"--format={_REFS}", _TRACKING, _HEADS, remembered.REF)
@@ -719,6 +731,8 @@ class Engine:
         if left_behind and any([await self._contains(commit, local) for commit in drop]):
             updates[f"{_STOPPED}{local[:12]}"] = local
             left_behind = False
+        # All that the working copy stands on went into the plan, as one commit of ours or in another shape.
+        left_behind = left_behind and not await self._contains(memory.captured, local)
         if plan.trunk and not left_behind and isinstance(self._jj, Jj):  # a work tree's branch moves with its files
             if standing.checked_out:
                 # jj takes a HEAD that moved for a checkout by git, and the old files for edits made since. It detaches

@@ -1,6 +1,7 @@
 """Merge what one host changed with the trunk, file by file: what conflicts is set aside, the rest goes on."""
 
 from collections.abc import Callable, Iterable
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -73,7 +74,7 @@ async def reconcile(
             continue
         if not parked:
             groups.add(await trees.changes(fork, theirs))
-        # A conflict may be named after a path that neither side has (`name~side`): then all our edits step back.
+        # Should a conflict have a name that nobody knows, all our edits step back.
         parked = groups.grow(parked, conflicts) or parked | groups.edited
         original = await trees.entries(fork, parked)
         stay = {path: file for path, file in united.items() if path not in parked}
@@ -103,7 +104,7 @@ class _Groups:
 
     def grow(self, parked: frozenset[str], conflicts: frozenset[str]) -> frozenset[str] | None:
         """The parked paths with those in conflict and all that belongs to them; None if no edit of ours is among it."""
-        grown = parked | (conflicts & self._known)
+        grown = parked | (conflicts & self._known) | self._crossing(conflicts - self._known)
         while True:
             files = {self._same_file(path) for path in grown}
             more = grown.union(*(pair for pair in self._pairs if pair & grown))
@@ -112,6 +113,11 @@ class _Groups:
                 break
             grown = more
         return grown if (grown - parked) & self.edited else None
+
+    def _crossing(self, names: frozenset[str]) -> frozenset[str]:
+        """The paths of a file on one side and a directory on the other: git names the file `path~side`."""
+        files = {name.rpartition("~")[0] for name in names}
+        return frozenset(path for path in self._known if files & {path, *map(str, PurePosixPath(path).parents)})
 
 
 async def _clashes(

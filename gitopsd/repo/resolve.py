@@ -12,6 +12,7 @@ moment cannot undo each other: the push of the trunk goes through for one, and t
 """
 
 from collections.abc import Callable, Collection, Iterable
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -244,6 +245,8 @@ def _groups(
     for path in known:
         by_file.setdefault(same_file(path), set()).add(path)
     links += by_file.values()
+    # A file on one side and a directory on the other are one question.
+    links += [{path, str(above)} for path in known for above in PurePosixPath(path).parents if str(above) in known]
     groups: list[frozenset[str]] = []
     left = set(paths)
     while left:

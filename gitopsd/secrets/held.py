@@ -102,6 +102,10 @@ class Held:
         name = self._same_file(path)
         return any(self._same_file(held) == name for held in self._stopped)
 
+    def names(self) -> frozenset[str]:
+        """The files of the working copy, as of the last look."""
+        return frozenset(self._seen)
+
     def bigger_than(self, limit: int) -> dict[str, _Sign]:
         """The files of more than so many bytes, as of the last look, each with what changes when it is written."""
         return {path: sign for path, sign in self._seen.items() if sign[_SIZE] > limit}

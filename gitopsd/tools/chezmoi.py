@@ -7,22 +7,28 @@ Facts that the guards rest on, checked with chezmoi 2.73:
 - A target that differs from its record is never overwritten with `--error-on-conflict`, nor one without a record
   with `--less-interactive` (a plain `apply` overwrites the latter, twpayne/chezmoi#1551). Other targets go on with
   `--keep-going`; each one left alone makes the exit status 1.
-- One template that cannot be rendered ends `status` without any output.
+- One target that it cannot read or make (a template, an encrypted file without its key, a closed file) ends `status`
+  without any output, and `re-add` before the targets that come after it.
+- A directory that is to become something else, or nothing, is removed with all that is in it, whoever wrote that:
+  chezmoi's record of a directory holds its mode only. `strangers` looks first.
 - `run_` scripts are run by `apply`, as the person; those without `once_` or `onchange_` whenever something is written.
 - Externals are left to the person: they need the network.
 """
 
+import hashlib
 import io
 import os
 import re
 import stat
 import tarfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from gitopsd.errors import Failed
+from gitopsd.tools.files import Files
 from gitopsd.tools.git import foreign_error
 from gitopsd.tools.process import Account, Processes, Result
 
@@ -31,15 +37,20 @@ T = TypeVar("T")
 _TIMEOUT = 300.0  # seconds; a script or a password manager may take its time
 _OUTPUT = 512 * 1024 * 1024  # bytes; all targets at once
 _BATCH = 400  # targets on one command line
-_WAITING = 30  # templates that cannot be rendered; more are left out together
-_FAILED = re.compile(r"(?P<target>[^\n]+?): template: ")
+_WAITING = 30  # targets that cannot be read or made; if there are more, templates and encrypted files are left out
+_SAID = "chezmoi: "  # how its own last words begin; before them is what the programs said that it ran
 _ROW = re.compile(r"[ ADMR][ ADMR] ")
 _NO_PLAIN_FILE = ("create_", "modify_", "remove_", "run_", "symlink_")  # re-add would change what they mean
-_ATTRIBUTES = re.compile(
-    r"(?:(?:after|before|create|empty|encrypted|exact|executable|external|modify|once|onchange|private|readonly|remove"
-    r"|run|symlink)_)*"
+# What a name in the source directory may begin with, in chezmoi's order: what stands elsewhere is part of the name.
+_OF_FILE = re.compile(
+    r"create_(?:encrypted_)?(?:private_)?(?:readonly_)?(?:empty_)?(?:executable_)?"
+    r"|remove_|symlink_|run_(?:once_|onchange_)?(?:before_|after_)?"
+    r"|modify_(?:encrypted_)?(?:private_)?(?:readonly_)?(?:executable_)?"
+    r"|(?:encrypted_)?(?:private_)?(?:readonly_)?(?:empty_)?(?:executable_)?"
 )
-_SUFFIXES = (".literal", ".age", ".asc", ".tmpl")
+_OF_DIRECTORY = re.compile(r"(?:remove_)?(?:external_)?(?:exact_)?(?:private_)?(?:readonly_)?")
+_ENCRYPTED = (".age", ".asc")  # suffixes that an encrypted file has
+_SCRIPTS = ".chezmoiscripts"
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +74,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         rows: the targets that differ.
         broken: why templates could not be rendered; then they are not among the rows.
-        waiting: the targets whose template cannot be rendered, with the reason, where it is known which; the others
-            are among the rows.
+        waiting: the targets that chezmoi cannot read or make (a template fails, a key is missing, the file in the home
+            is closed to the person), with the reason, where it is known which; the others are among the rows.
 
     """
 
@@ -109,23 +120,28 @@ class Home:
             Failed: the source directory cannot be read as one (two sources for one target, a broken ignore file).
 
         """
-        arguments = ("status", "--exclude=externals,always", *(("--", *self._absolute(targets)) if targets else ()))
-        result, waiting = await self._try(*arguments), dict[str, str]()
+        # A person's configuration may have the names printed otherwise.
+        options = ("status", "--path-style=relative", "--exclude=externals,always")
+        result, waiting = (
+            await self._try(*options, *(("--", *self._absolute(targets)) if targets else ())),
+            dict[str, str](),
+        )
         while result.status != 0 and len(waiting) < _WAITING:
             # It ends at the first one, without any row: the others are asked for by name.
-            reason = result.tail().removeprefix("chezmoi: ")
-            if (failed := _FAILED.match(reason)) is None or failed["target"] in waiting:
+            known = await self.sources()
+            failed, reason = _failed(result, known)
+            if failed is None or failed in waiting:
                 break
-            waiting[failed["target"]] = reason
-            others = [target for target in (targets or await self.sources()) if target not in waiting]
+            waiting[failed] = reason
+            others = [target for target in (targets or known) if target not in waiting]
             if not others:
                 return Comparison(rows=(), waiting=waiting)
-            arguments = ("status", "--exclude=externals,always", "--recursive=false", "--", *self._absolute(others))
-            result = await self._try(*arguments)
+            result = await self._all(*options, "--recursive=false", targets=others)
         broken = ""
         if result.status != 0:
-            broken, waiting = result.tail().removeprefix("chezmoi: "), {}
-            result = await self._run("cannot compare the home", "status", "--exclude=externals,always,templates")
+            broken, waiting = _reason(result), {}
+            what = ("status", "--path-style=relative", "--exclude=externals,always,templates,encrypted")
+            result = await self._run("cannot compare the home", *what)
         if not result.stdout:
             return Comparison(rows=(), broken=broken, waiting=waiting)
         known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
@@ -164,7 +180,7 @@ class Home:
 
     async def constant_scripts(self) -> tuple[str, ...]:
         """The scripts that are run by every `apply`; to chezmoi's status, there is always something to do for them."""
-        result = await self._run("cannot list scripts", "status", "--include=always")
+        result = await self._run("cannot list scripts", "status", "--path-style=relative", "--include=always")
         return tuple(row.target for row in parse_status(result.stdout, ()) if row.next == "R")
 
     async def sources(self) -> dict[str, str]:
@@ -179,10 +195,22 @@ class Home:
         entries = _decode(result, _Records).entry_state
         return {path.removeprefix(f"{self._account.home}/"): entry.sha256 for path, entry in entries.items()}
 
-    async def re_add(self, targets: Sequence[str]) -> None:
-        """Copy these targets to their sources. Templates are skipped by chezmoi, without an error."""
+    async def re_add(self, targets: Sequence[str]) -> dict[str, str]:
+        """Copy these targets to their sources. Templates are skipped by chezmoi, without an error.
+
+        Returns:
+            The targets that it could not copy, with the reason.
+
+        """
+        failed = {}
         for batch in _batches(targets):
-            await self._run("cannot capture the home", "re-add", "--", *self._absolute(batch))
+            if (await self._try("re-add", "--", *self._absolute(batch))).status == 0:
+                continue
+            for target in batch:  # it ends at the first one that it cannot copy
+                result = await self._try("re-add", "--", *self._absolute([target]))
+                if result.status != 0:
+                    failed[target] = _cause(result, _last_words(result))
+        return failed
 
     async def add(self, targets: Sequence[str]) -> None:
         """Take these targets, which it does not know yet, into the source directory."""
@@ -200,7 +228,9 @@ class Home:
 
     async def overwrite(self, target: str) -> None:
         """Write one target, whatever is there."""
-        arguments = ("apply", "--force", "--recursive=false", "--parent-dirs", "--", *self._absolute([target]))
+        # Of directories that are there, it would change the mode, and a link to one it would replace.
+        parents = () if self._has_parent(target) else ("--parent-dirs",)
+        arguments = ("apply", "--force", "--recursive=false", *parents, "--", *self._absolute([target]))
         await self._run(f"cannot write {target}", *arguments)
 
     async def forget(self, targets: Sequence[str]) -> None:
@@ -246,14 +276,77 @@ class Home:
         known = records.keys() | {row.target for row in seen.rows} | seen.waiting.keys()
         if seen.broken:  # then it is not known which templates differ
             known |= {target for target, source in sources.items() if is_template(source)}
-        if same := [target for target in sources if target not in known and self._is_file(target)]:
+        if same := [target for target in sources if target not in known and stat.S_ISREG(self.kind(target))]:
             await self.apply(same)
 
-    def _is_file(self, target: str) -> bool:
+    def kind(self, target: str) -> int:
+        """The type of what is in the home (inode(7)); 0 if nothing is."""
         try:
-            return stat.S_ISREG(os.lstat(f"{self._account.home}/{target}").st_mode)
+            return stat.S_IFMT(os.lstat(f"{self._account.home}/{target}").st_mode)
+        except OSError:
+            return 0
+
+    def is_folder(self, source: str) -> bool:
+        """Whether a source is a directory."""
+        return Path(self._source, source).is_dir()
+
+    def _has_parent(self, target: str) -> bool:
+        return Path(self._account.home, target).parent.is_dir()
+
+    def would_open(self, target: str, source: str) -> bool:
+        """Whether to write a file would let others read it whom the person shut out, in a way that chezmoi cannot keep.
+
+        Its sources have names for `private`, `readonly` and `executable` alone (modes 0644, 0600, 0444, 0755 ...): of
+        0640 it makes 0644.
+        """
+        try:
+            was = os.lstat(f"{self._account.home}/{target}").st_mode
         except OSError:
             return False
+        if not stat.S_ISREG(was):
+            return False
+        mode, known = stat.S_IMODE(was), _attributes(_name(source))
+        kept = _mode(private=not mode & 0o077, readonly=not mode & 0o222, executable=bool(mode & 0o111))
+        written = _mode(private="private_" in known, readonly="readonly_" in known, executable="executable_" in known)
+        return mode != kept and bool(written & ~mode & 0o077)
+
+    async def strangers(self, folder: str, records: Mapping[str, str]) -> str:
+        """Something in a directory of the home that chezmoi did not write, or that was changed since; empty if nothing.
+
+        chezmoi removes a directory with all that is in it, and records of it no more than its mode.
+
+        Args:
+            folder: relative to the home.
+            records: see `records`.
+
+        """
+        written, pending = list[str](), [folder]
+        while pending:
+            inside = pending.pop()
+            try:
+                with os.scandir(f"{self._account.home}/{inside}") as entries:
+                    for entry in entries:
+                        path = f"{inside}/{entry.name}"
+                        if entry.is_dir(follow_symlinks=False):
+                            pending.append(path)
+                        elif not records.get(path):
+                            return path
+                        else:
+                            written.append(path)
+            except OSError:
+                return inside
+        contents = await Files(self._processes, self._account).read(self._account.home, written)
+        changed = (path for path in written if hashlib.sha256(contents.get(path, b"")).hexdigest() != records[path])
+        return next(changed, "")
+
+    async def _all(self, *arguments: str, targets: Sequence[str]) -> Result:
+        """Ask the same of many targets, in as many commands as it takes; the first that fails ends it."""
+        results = []
+        for batch in _batches(targets):
+            results.append(await self._try(*arguments, "--", *self._absolute(batch)))
+            if results[-1].status != 0:
+                return results[-1]
+        return msgspec.structs.replace(results[-1], stdout="".join(each.stdout for each in results))
 
     def _absolute(self, targets: Sequence[str]) -> list[str]:
         return [f"{self._account.home}/{target}" for target in targets]
@@ -268,7 +361,7 @@ class Home:
         result = await self._processes.run(
             (
                 *("chezmoi", arguments[0], f"--source={self._source}", "--no-tty", "--no-pager", "--color=false"),
-                *("--refresh-externals=never", *arguments[1:]),
+                *("--interactive=false", "--refresh-externals=never", *arguments[1:]),
             ),
             timeout=_TIMEOUT,
             account=self._account,
@@ -300,10 +393,7 @@ def parse_status(text: str, known: Collection[str]) -> tuple[Row, ...]:
 
 def is_template(source: str) -> bool:
     """Whether a source is a template, which `re-add` cannot write back to."""
-    name = _name(source)
-    for suffix in (".literal", ".age", ".asc"):
-        name = name.removesuffix(suffix)
-    return name.endswith(".tmpl")
+    return _suffixed(_name(source)).endswith(".tmpl")
 
 
 def is_plain_file(source: str) -> bool:
@@ -317,20 +407,33 @@ def is_encrypted(source: str) -> bool:
 
 
 def is_exact(source: str) -> bool:
-    """Whether a source is, or lies in, a directory that chezmoi keeps free of everything it does not know."""
-    return any("exact_" in _attributes(part) for part in source.split("/"))
+    """Whether a source lies in a directory that chezmoi keeps free of everything it does not know.
+
+    Args:
+        source: a file, or a directory with a slash at its end.
+
+    """
+    return any("exact_" in _attributes(part, _OF_DIRECTORY) for part in source.split("/")[:-1])
 
 
 def same_target(source: str) -> str:
     """A name that is the same for all sources of one target: two of them at once stop chezmoi altogether.
 
-    See chezmoi's reference, "Source state attributes". A changed mode renames the source.
+    It is the target, relative to the home, as far as the source's name alone tells: see chezmoi's reference, "Source
+    state attributes", and its `parseFileAttr`. A changed mode renames the source. What is chezmoi's own stays as it is.
     """
-    parts = source.split("/")
-    plain = [part[len(_attributes(part)) :] for part in parts]
-    for suffix in _SUFFIXES:
-        plain[-1] = plain[-1].removesuffix(suffix)
-    return "/".join(plain)
+    *folders, name = source.split("/")
+    if any(part.startswith(".") for part in (*folders, name) if part != _SCRIPTS):
+        return source
+    last = _suffixed(name)[len(_attributes(name)) :]
+    # A template of a target whose own name ends so has both.
+    last = (
+        last.removesuffix(".literal")
+        if last.endswith(".literal")
+        else last.removesuffix(".tmpl").removesuffix(".literal")
+    )
+    plain = [part[len(_attributes(part, _OF_DIRECTORY)) :] for part in folders]
+    return "/".join(map(_dotted, (*plain, last)))
 
 
 def target_of(source: str) -> str:
@@ -338,20 +441,54 @@ def target_of(source: str) -> str:
 
     Scripts and chezmoi's own files have no target: they go by the name of the source.
     """
-    parts = source.split("/")
-    if any(part.startswith(".") for part in parts) or "run_" in _attributes(parts[-1]):
-        return source
-    plain = same_target(source).split("/")
-    return "/".join(f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_") for part in plain)
+    return source if "run_" in _attributes(_name(source)) else same_target(source)
+
+
+def _mode(*, private: bool, readonly: bool, executable: bool) -> int:
+    """The mode of a file with these attributes, under the umask that commands are run with."""
+    mode = 0o755 if executable else 0o644
+    return mode & ~(0o077 if private else 0) & ~(0o222 if readonly else 0)
+
+
+def _failed(result: Result, known: Collection[str]) -> tuple[str | None, str]:
+    """The target that a command ended at, and why; None if it is not about a single one."""
+    last = _last_words(result)
+    ends = [found.start() for found in re.finditer(": ", last)]
+    target = next((last[:end] for end in ends if last[:end] in known), None)
+    return target, _reason(result) if target is None else _cause(result, last.removeprefix(f"{target}: "))
+
+
+def _last_words(result: Result) -> str:
+    return result.stderr.strip().rpartition(f"\n{_SAID}")[2].removeprefix(_SAID)
+
+
+def _cause(result: Result, last: str) -> str:
+    """What another program said if chezmoi tells no more than that it failed."""
+    said = result.stderr.strip().partition("\n")[0]
+    return said if last.startswith("exit status") and not said.startswith(_SAID) else last
+
+
+def _reason(result: Result) -> str:
+    return result.tail().removeprefix(_SAID)
 
 
 def _name(source: str) -> str:
     return source.rpartition("/")[2]
 
 
-def _attributes(name: str) -> str:
-    found = _ATTRIBUTES.match(name)
+def _attributes(name: str, kind: re.Pattern[str] = _OF_FILE) -> str:
+    found = kind.match(name)
     return found.group() if found else ""
+
+
+def _suffixed(name: str) -> str:
+    """A name without the suffix of an encrypted file."""
+    suffix = next((suffix for suffix in _ENCRYPTED if name.endswith(suffix)), "")
+    return name.removesuffix(suffix) if "encrypted_" in _attributes(name) else name
+
+
+def _dotted(part: str) -> str:
+    return f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_")
 
 
 def _plain(text: str) -> bool:

@@ -1,5 +1,8 @@
 """All kinds of sources that chezmoi knows beside plain files, through whole syncs."""
 
+import os
+
+import pytest
 from people import Host, once
 
 from gitopsd.types import PersonFacts, SyncWord, Take
@@ -186,3 +189,40 @@ async def test_an_external_that_the_person_fetched_is_theirs(pair: tuple[Host, H
     assert (facts.word, facts.notices) == (SyncWord.success, ())
     assert b.read(".external") == "edited\n"
     assert "edited" not in a.remote.everything()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(".gc", ".gc.tmpl"), ("key", "key.age"), ("list", "exact_list"), ("once_x/a", "x/a")]
+)
+async def test_two_files_whose_names_only_look_alike_are_two_files(
+    pair: tuple[Host, Host], one: str, other: str
+) -> None:
+    a, b = pair
+    a.add(one, "one\n")
+    await once(a, b)
+    a.add(other, "other\n")
+    assert (await a.sync()).word is SyncWord.success
+    await b.sync()
+    b.write(one, "one of b\n")
+    b.write(other, "other of b\n")
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    await a.sync()
+    assert (a.read(one), a.read(other)) == ("one of b\n", "other of b\n")
+
+
+async def test_a_file_that_git_ignores_is_named_and_not_called_a_success(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    a.write(".config/git/ignore", "*.local\n")
+    a.add(".bashrc.local", "mine\n")
+    odd = os.fsdecode(b"caf\xe9")
+    a.add(odd, "mine\n")
+    for _ in range(2):
+        facts = await a.sync()
+        assert facts.word is SyncWord.success_local_only
+        assert [notice.path for notice in facts.notices] == ["caf\ufffd", "dot_bashrc.local"]
+    a.write(".config/git/ignore", "")
+    a.run("chezmoi", "forget", "--force", str(a.home / odd))
+    facts = await a.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    assert "dot_bashrc.local" in a.remote.files("main")

@@ -196,3 +196,23 @@ async def test_a_commit_by_hand_of_something_older_does_not_conflict_with_what_w
     await once(a, b)
     assert a.read(".bashrc").endswith("seven\nfirst\nsecond\n")
     assert b.read(".bashrc") == a.read(".bashrc") == a.remote.show("main", "dot_bashrc")
+
+
+@pytest.mark.parametrize("name", ["main", "wip"])
+async def test_a_bookmark_on_the_working_copy_is_no_reason_to_worry_and_is_kept(
+    pair: tuple[Host, Host], name: str
+) -> None:
+    a, b = pair
+    b.run("sh", "-c", "echo eight >> dot_bashrc", where=b.source)
+    b.run("jj", "describe", "--quiet", "-m", "mine", where=b.source)
+    b.run("jj", "bookmark", "set", "--quiet", name, "-r", "@", where=b.source)
+    mine = b.run("jj", "log", "--no-graph", "-r", "@", "-T", "commit_id", where=b.source)
+    a.edit(".bashrc", "one", "ONE")
+    await a.sync()
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    facts = await b.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    at = b.run("jj", "log", "--no-graph", "-r", name, "-T", "commit_id", where=b.source)  # fails if it is in conflict
+    assert at == (b.remote.heads()["main"] if name == "main" else mine)
+    assert a.remote.show("main", "dot_bashrc").endswith("seven\neight\n")

@@ -292,3 +292,34 @@ async def test_a_settling_that_was_killed_is_done_or_not_done(
         await settle(a, b)
         assert a.read(".bashrc") == b.read(".bashrc") == CHOSEN[Take.theirs], at
         assert set(a.remote.heads()) == {"main"}, at
+
+
+@pytest.mark.parametrize("choice", [Take.ours, Take.theirs])
+@pytest.mark.parametrize("first", ["a file", "a directory"])
+async def test_a_file_against_a_directory_holds_nothing_else_back_and_is_one_question(
+    pair: tuple[Host, Host], first: str, choice: Take
+) -> None:
+    a, b = pair
+    with_file, with_directory = (a, b) if first == "a file" else (b, a)
+    with_file.add(".foo", "a file\n")
+    with_directory.write(".foo/bar", "one\n")
+    with_directory.write(".foo/deep/baz", "two\n")
+    with_directory.run("chezmoi", "add", ".foo")
+    b.edit(".bashrc", "one", "ONE")
+    await a.sync()
+    facts = await b.sync()
+    assert facts.word is SyncWord.conflicts_preserved
+    assert {parked.file.split("/")[0] for parked in facts.parked} == {".foo"}
+    assert a.remote.show("main", "dot_bashrc").startswith("ONE")
+    await settle(a, b)
+    assert (with_file.read(".foo"), with_directory.read(".foo/bar")) == ("a file\n", "one\n")
+    (one,) = (await a.choices.conflicts()).conflicts
+    await a.choices.resolve(one.file, choice)
+    await settle(a, b)
+    assert set(a.remote.heads()) == {"main"}
+    names = {name for name in a.remote.files("main") if "foo" in name}
+    is_file = (choice is Take.theirs) is (first == "a file")
+    assert names == ({"dot_foo"} if is_file else {"dot_foo/bar", "dot_foo/deep/baz"})
+    for host in pair:
+        assert (await host.sync()).notices == ()
+        assert (host.home / ".foo").is_file() is is_file

@@ -18,11 +18,24 @@ def test_a_status_line_ends_where_the_known_name_ends() -> None:
 @pytest.mark.parametrize(
     ("source", "target"),
     [
-        ("executable_dot_bashrc", "dot_bashrc"),
-        ("private_dot_ssh/encrypted_private_config.age", "dot_ssh/config"),
-        ("exact_dot_config/dot_x.tmpl", "dot_config/dot_x"),
-        ("dot_config/run_fast", "dot_config/fast"),
+        ("executable_dot_bashrc", ".bashrc"),
+        ("private_dot_ssh/encrypted_private_config.age", ".ssh/config"),
+        ("exact_dot_config/dot_x.tmpl", ".config/.x"),
+        ("dot_config/run_fast", ".config/fast"),
+        ("run_onchange_after_x.sh.tmpl", "x.sh"),
+        ("create_private_dot_x", ".x"),
         ("plain", "plain"),
+        # What only looks like an attribute is part of the name.
+        ("literal_dot_bashrc", "dot_bashrc"),
+        ("bin/literal_before_commit", "bin/before_commit"),
+        ("exact_list", "exact_list"),
+        ("once_a/run_b/empty_dir/x", "once_a/run_b/empty_dir/x"),
+        ("key.age", "key.age"),
+        ("encrypted_key.age.age", "key.age"),
+        ("dot_gitconfig.tmpl.literal", ".gitconfig.tmpl"),
+        ("dot_gitconfig.tmpl.literal.tmpl", ".gitconfig.tmpl"),
+        (".chezmoitemplates/a.tmpl", ".chezmoitemplates/a.tmpl"),
+        (".chezmoiscripts/run_once_a.sh", ".chezmoiscripts/a.sh"),
     ],
 )
 def test_all_sources_of_one_target_have_one_name(source: str, target: str) -> None:
@@ -31,7 +44,10 @@ def test_all_sources_of_one_target_have_one_name(source: str, target: str) -> No
 
 def test_only_plain_files_can_be_captured() -> None:
     assert is_plain_file("private_dot_netrc")
-    assert not any(map(is_plain_file, ("dot_a.tmpl", "symlink_dot_b", "modify_dot_c", "dir/create_d", "e.tmpl.age")))
+    assert not any(
+        map(is_plain_file, ("dot_a.tmpl", "symlink_dot_b", "modify_dot_c", "dir/create_d", "encrypted_e.tmpl.age"))
+    )
+    assert all(map(is_plain_file, ("dot_a.tmpl.literal", "literal_create_b", "c.tmpl.age")))
     assert is_encrypted("encrypted_private_dot_netrc.age")
     assert not is_encrypted("encrypted_dir/dot_netrc")
 
