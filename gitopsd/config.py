@@ -126,7 +126,10 @@ class SystemConfig(Section, frozen=True, kw_only=True):
             built. Such a file finds no channels (`<nixpkgs>`): pin nixpkgs in the repository.
         file: of a repository that is no flake, below `directory`.
         attr: of that file: the system's `config.system.build.toplevel`.
-        build_timeout: how long evaluation and build may take.
+        build_user: a system user that evaluates the configuration, and builds through the nix daemon. Where that cannot be,
+            root does it, and each upgrade's record and `gitopsctl doctor` say why. `root` is for a configuration that
+            fetches with root's keys while it is evaluated; the inputs of a flake need none.
+        build_timeout: how long fetching, evaluation and build may take.
         memory_max: what evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where
             no nix daemon does them. What takes more is ended, and the revision stays eligible.
         checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
@@ -148,6 +151,7 @@ class SystemConfig(Section, frozen=True, kw_only=True):
     flake: bool = True
     file: str = "default.nix"
     attr: str = ""
+    build_user: str = "gitopsd-build"
     build_timeout: Seconds = 3600.0
     memory_max: str = "75%"
     checkout: str = ""
@@ -660,6 +664,9 @@ def _check_key(file: str, path: str, faults: list[Fault]) -> None:
 
 
 def _check_recipe(wanted: SystemConfig, faults: list[Fault]) -> None:
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]*", wanted.build_user):
+        expected = 'a login name, such as "gitopsd-build"'
+        faults.append(Fault(path="config.build_user", found=repr(wanted.build_user), expected=expected))
     if not re.fullmatch(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%|infinity", wanted.memory_max):
         expected = 'a size such as "2G", a share such as "75%", or "infinity"'
         faults.append(Fault(path="config.memory_max", found=repr(wanted.memory_max), expected=expected))

@@ -14,6 +14,7 @@ class Cause(enum.Enum):
     lock_held = "lock-held"
     remote_moved = "remote-moved"
     timeout = "timeout"
+    service_gone = "service-gone"
 
 
 class GitopsdError(Exception):

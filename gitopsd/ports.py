@@ -15,6 +15,7 @@ from gitopsd.types import (
     Beginning,
     BootConclusion,
     BootFacts,
+    Built,
     Candidate,
     Check,
     Conflicts,
@@ -257,7 +258,7 @@ class Signatures(Protocol):
 class Builder(Protocol):
     """Builds an exact revision."""
 
-    async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
+    async def build(self, revision: Revision, progress: Callable[[str], None]) -> Built:
         """Build the toplevel of this host; it is a GC root from the moment it exists. Repeatable.
 
         Raises:

@@ -348,11 +348,13 @@ class Built(Value, frozen=True, kw_only=True):
     Args:
         revision: the configuration revision it was built from.
         toplevel: its store path; a GC root until it is deployed or rejected.
+        why_root: why root evaluated it, and not the build user; empty if root did not.
 
     """
 
     revision: Revision
     toplevel: StorePath
+    why_root: str = ""
 
 
 class Verdict(enum.Enum):

@@ -65,6 +65,10 @@ let
         ];
       };
 
+  # Who evaluates the configuration; somebody else's name is for its owner to declare.
+  buildUser = "gitopsd-build";
+  buildsAsUser = settings.config != null && settings.config.build_user == buildUser;
+
   people = imap0 (index: person: { inherit index person; }) settings.dotfiles;
 in
 {
@@ -264,7 +268,18 @@ in
       }
     ];
 
-    users.groups = mkIf ((settings.control.group or "") != "") { ${settings.control.group} = { }; };
+    users.users = mkIf buildsAsUser {
+      ${buildUser} = {
+        isSystemUser = true;
+        group = buildUser;
+        home = "/var/cache/${buildUser}/home";
+        description = "gitopsd's evaluations and builds";
+      };
+    };
+    users.groups = mkMerge [
+      (mkIf buildsAsUser { ${buildUser} = { }; })
+      (mkIf ((settings.control.group or "") != "") { ${settings.control.group} = { }; })
+    ];
 
     systemd.tmpfiles.rules = [
       "d /var/lib/gitopsd 0700 root root -"

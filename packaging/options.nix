@@ -118,10 +118,15 @@ in
             default = "";
             description = "Of that file: the system's `config.system.build.toplevel`.";
           };
+          build_user = mkOption {
+            type = types.str;
+            default = "gitopsd-build";
+            description = "A system user that evaluates the configuration, and builds through the nix daemon. Where that cannot be, root does it, and each upgrade's record and `gitopsctl doctor` say why. `root` is for a configuration that fetches with root's keys while it is evaluated; the inputs of a flake need none.";
+          };
           build_timeout = mkOption {
             type = duration;
             default = "1h";
-            description = "How long evaluation and build may take.";
+            description = "How long fetching, evaluation and build may take.";
           };
           memory_max = mkOption {
             type = types.str;

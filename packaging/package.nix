@@ -83,6 +83,7 @@ python3Packages.buildPythonApplication {
         >"$out/lib/systemd/system/''${unit##*/}"
     done
     cp packaging/gitopsd.catalog $out/lib/systemd/catalog/
+    install -Dm444 packaging/gitopsd.sysusers $out/lib/sysusers.d/gitopsd.conf
     install -Dm444 -t $out/share/gitopsd packaging/monitoring/*
     PYTHONPATH=.:$PYTHONPATH python -m docs.shell made
     installManPage made/man/*

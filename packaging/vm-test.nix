@@ -77,6 +77,11 @@
         malphas.succeed("/run/current-system/bin/switch-to-configuration test")
         assert before == malphas.succeed("systemctl show -P MainPID gitopsd.service")
 
+    with subtest("whoever upgrades has somebody to build, and who does not has nobody"):
+        ask = "NIX_REMOTE=daemon nix --extra-experimental-features nix-command store info"
+        griefling.succeed(f"su -s /bin/sh gitopsd-build -c '{ask}'")
+        malphas.fail("id gitopsd-build")
+
     with subtest("the options of before give the commands and units of before"):
         griefling.wait_for_unit("gitopsd.service")
         griefling.succeed("systemctl is-active auto-upgrade.timer")

@@ -143,6 +143,7 @@ class Built:
 
     revision: str
     toplevel: str
+    why_root: str
 
 
 @dataclass(kw_only=True)

@@ -34,7 +34,9 @@ from gitopsd.tools.activation import Activation
 from gitopsd.tools.golden import GoldenGeneration
 from gitopsd.tools.hook_units import HookUnits
 from gitopsd.tools.mirror import Mirror
-from gitopsd.tools.nix import Nix, Recipe
+from gitopsd.tools.nix import Nix
+from gitopsd.tools.nix_source import Recipe
+from gitopsd.tools.nix_user import WORKSHOP
 from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
 from gitopsd.tools.receivers import Command, StartUnit, Webhook
@@ -94,6 +96,8 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         around.processes,
         mirror=mirror_path,
         roots=around.state_dir / ROOTS,
+        workshop=WORKSHOP,
+        user=system.build_user,
         recipe=recipe,
         timeout=system.build_timeout,
         memory_max=system.memory_max,

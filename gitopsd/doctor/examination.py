@@ -48,10 +48,13 @@ async def examine(config_file: Path, socket: str) -> AsyncIterator[Finding]:
             yield each
         async for each in host.boot_units(processes):
             yield each
+        system = config.config
+        yield host.memory(system)
         if root:
-            system = config.config
+            yield await host.builds(processes, system)
             yield await remote(processes, "config", system.repo_url, system.branch, ssh_key=system.ssh_key)
         else:
+            yield unknown("builds", "only root can try what the build user can do")
             yield unknown("config", "only root can ask its remote as root does")
     for section in config.dotfiles:
         if root or section.user == pwd.getpwuid(os.geteuid()).pw_name:

@@ -12,16 +12,18 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from gitopsd import __version__
-from gitopsd.config import Config
+from gitopsd.config import Config, SystemConfig
 from gitopsd.control.client import CallFailed, DaemonUnreachable, call
 from gitopsd.doctor.finding import Finding, fault, ok, unknown, warning
 from gitopsd.errors import GitopsdError
+from gitopsd.tools.nix_user import ROOT, WORKSHOP, worker
 from gitopsd.tools.process import Processes
 
 UNIT = "gitopsd.service"
 STATE = Path("/var/lib/gitopsd")
 _QUICK = 10.0  # seconds
 _ROOM = 64 * 1024**2  # bytes that the state directory should have
+_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
 _SKEW = 3600.0  # seconds that a file may seem to be from the future
 
 # Program → the oldest version that has what we use, and which half needs it.
@@ -32,7 +34,7 @@ NEEDED = {
     "jj": ((0, 42), "dotfiles"),
     "chezmoi": ((2, 50), "dotfiles"),
     "gitleaks": ((8,), "dotfiles"),
-    "nix": ((2, 18), "config"),
+    "nix": ((2, 19), "config"),
     "nix-env": ((), "config"),
 }
 
@@ -246,6 +248,32 @@ def system() -> Iterator[Finding]:
             "there is no golden generation: a system that does not boot is not fallen back from",
             "enable the gitopsd-boot-* units; the first good boot pins one",
         )
+
+
+async def builds(processes: Processes, system: SystemConfig) -> Finding:
+    """Who evaluates the configuration, and can that be limited?"""
+    found = await worker(processes, system.build_user, WORKSHOP)
+    if found.account is not None:
+        return ok("builds", f"{system.build_user} evaluates and builds, through the nix daemon")
+    said = f"root evaluates the configuration: {found.why_root}"
+    return warning("builds", said, found.advice) if system.build_user != ROOT else ok("builds", said)
+
+
+def memory(system: SystemConfig) -> Finding:
+    """Does the kernel hold an evaluation to its limit? Only cgroup v2 has what systemd needs for that."""
+    if system.memory_max == "infinity":
+        return ok("memory", "config.memory_max limits nothing, as it says")
+    try:
+        controllers = _CONTROLLERS.read_text().split()
+    except FileNotFoundError:
+        controllers = []  # cgroup v1, or none
+    if "memory" in controllers:
+        return ok("memory", f"an evaluation that takes more than {system.memory_max} of memory is ended")
+    return warning(
+        "memory",
+        "config.memory_max has no effect: this kernel gives systemd no memory controller of cgroup v2",
+        "boot without systemd.unified_cgroup_hierarchy=0 and cgroup_disable=memory on the kernel's command line",
+    )
 
 
 async def boot_units(processes: Processes) -> AsyncIterator[Finding]:

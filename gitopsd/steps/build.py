@@ -36,7 +36,7 @@ async def build(
     if room.verdict is Verdict.prevented:
         return _stopped(cycle.facts, reporter, Review(checks=(room,)))
     try:
-        toplevel = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
+        built = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
     except GitopsdError as error:
         at_fault = isinstance(error, Rejected)
         _say_refused(reporter, error.explained())
@@ -47,7 +47,7 @@ async def build(
             outcome=Outcome.build_failed if at_fault else Outcome.failed,
             reject=at_fault,
         )
-    facts = msgspec.structs.replace(cycle.facts, built=Built(revision=revision, toplevel=toplevel))
+    facts = msgspec.structs.replace(cycle.facts, built=built)
     same = _nothing_to_do(facts, activator.facts(), mode)
     if same is not None:
         if not facts.trial:  # it runs, or is the boot default; nothing but its root keeps a trial
@@ -55,8 +55,8 @@ async def build(
         if same.outcome is Outcome.up_to_date and not facts.trial and cycle.kind is CycleKind.upgrade:
             await source.mark_deployed(revision)
         return same
-    review = await inspector.inspect(toplevel, reporter.progress)
-    review = msgspec.structs.replace(review, checks=(room, *review.checks))
+    review = await inspector.inspect(built.toplevel, reporter.progress)
+    review = msgspec.structs.replace(review, checks=(room, _evaluated(built), *review.checks))
     facts = msgspec.structs.replace(facts, review=review)
     if stopping(review.checks):
         await builder.release(revision)
@@ -67,7 +67,16 @@ async def build(
     reporter.line("=== Build Validation PASSED ===")
     if cycle.kind is CycleKind.plan:
         return await _planned(facts, reporter, builder, source)
-    return StepResult(event=Event.done, facts=facts, message=f"built {toplevel}")
+    return StepResult(event=Event.done, facts=facts, message=f"built {built.toplevel}")
+
+
+def _evaluated(built: Built) -> Check:
+    """Whether it was evaluated without the rights of root, as it should be; nothing stops because it was not."""
+    name = "was evaluated without root's rights"
+    if not built.why_root:
+        return Check(name=name, verdict=Verdict.passed)
+    said, advice = f"root did it: {built.why_root}", "`gitopsctl doctor` says what to do"
+    return Check(name=name, verdict=Verdict.noted, said=said, advice=advice)
 
 
 def _nothing_to_do(facts: Facts, system: SystemFacts, mode: str) -> StepResult | None:

@@ -1,61 +1,21 @@
 """nix: build an exact revision, keep it from the garbage collector, and move the system profile."""
 
-import json
+import math
 import re
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
-import msgspec
-
-from gitopsd.tools.nix_log import NixLog, judged, out_of_memory
+from gitopsd.tools.nix_log import Fault, NixLog, judged, out_of_memory
+from gitopsd.tools.nix_source import Recipe, Source, Sources, keep
+from gitopsd.tools.nix_user import NIX, Worker, Workshop, worker
 from gitopsd.tools.process import CommandFailed, Processes
-from gitopsd.types import Revision, StorePath, parse_store_path
+from gitopsd.types import Built, Revision, StorePath, parse_store_path
 
 _SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
 _SCOPE = "gitopsd-build.scope"
 _QUICK = 60.0  # seconds for a command that builds nothing
-_NIX = ("nix", "--extra-experimental-features", "nix-command flakes")
-
-
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What of the repository is built.
-
-    Args:
-        host: the name under `nixosConfigurations`.
-        directory: of the flake or the file in the repository; empty is its root.
-        file: of a configuration that is no flake; empty if it is one.
-        attribute: of that file; the NixOS system's `config.system.build.toplevel`.
-
-    """
-
-    host: str
-    directory: str = ""
-    file: str = ""
-    attribute: str = ""
-
-    @property
-    def origin(self) -> str:
-        """What is built, as people name it."""
-        if self.file:
-            return f"{self.attribute} of {self.file}"
-        return f'nixosConfigurations."{self.host}".config.system.build.toplevel'
-
-    def installable(self, mirror: Path, revision: Revision) -> list[str]:
-        """Arguments of `nix build`: an exact revision of the mirror, never a work tree.
-
-        A file that is no flake is evaluated impurely, since pure evaluation has no `builtins.currentSystem`, which
-        nixpkgs asks for. But it sees no search path: channels of the machine are no part of a revision.
-        """
-        if not self.file:
-            where = f"&dir={quote(self.directory)}" if self.directory else ""
-            source = f"git+file://{quote(str(mirror))}?rev={revision}{where}"
-            return ["--no-write-lock-file", f"{source}#{self.origin}"]
-        source = f"builtins.fetchGit {{ url = {_nix(f'file://{mirror}')}; rev = {_nix(revision)}; allRefs = true; }}"
-        path = "/" + "/".join(filter(None, (self.directory.strip("/"), self.file)))
-        expression = f"import (({source}) + {_nix(path)})"
-        return ["--impure", "--option", "nix-path", "", "--expr", expression, self.attribute]
 
 
 class Nix:
@@ -65,8 +25,10 @@ class Nix:
         processes: starts nix.
         mirror: the bare repository that revisions are built from.
         roots: an existing directory for GC roots of what is built and not deployed yet.
+        workshop: the directory of a build under way, see `Workshop`.
+        user: who evaluates and builds.
         recipe: what of the repository is built.
-        timeout: seconds that evaluation and build may take.
+        timeout: seconds that fetching, evaluation and build may take.
         memory_max: what they may take of the memory, as systemd.resource-control(5) has it.
 
     """
@@ -77,29 +39,73 @@ class Nix:
         *,
         mirror: Path,
         roots: Path,
+        workshop: Path,
+        user: str,
         recipe: Recipe,
         timeout: float,
         memory_max: str = "infinity",
     ) -> None:
         self._processes = processes
-        self._mirror = mirror
+        self._place = workshop
+        self._workshop = Workshop(workshop)
+        self._user = user
+        self._sources = Sources(processes, mirror=mirror, recipe=recipe, workshop=self._workshop)
         self._roots = roots
         self._recipe = recipe
         self._timeout = timeout
         self._memory_max = memory_max
 
-    async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
-        """See `ports.Builder`. `--out-link` makes the result a GC root in the moment it exists."""
-        log = NixLog(progress)
-        scope = await self._scope()
+    async def build(self, revision: Revision, progress: Callable[[str], None]) -> Built:
+        """See `ports.Builder`: root fetches it into the store, the build user evaluates it there.
+
+        Whoever builds it makes it a GC root in the moment it exists (`--out-link`); if that is not root, root does so
+        once more, in a place that is its own.
+        """
+        end = time.monotonic() + self._timeout
+
+        def left() -> float:
+            return max(1, math.ceil(end - time.monotonic()))
+
+        log, source = NixLog(progress), None
+        whoever = await worker(self._processes, self._user, self._place)
+        self._workshop.open(whoever)
         try:
-            command = self._command(revision)
-            result = await self._processes.run(command, through=scope, timeout=self._timeout, on_stderr=log.feed)
+            source = await self._sources.fetch(revision, progress, log, left)
+            toplevel = await self._realise(whoever, source, revision, log, left)
         except CommandFailed as error:
             if error.result.status == -signal.SIGKILL:  # by the kernel or a person; what we end raises `Transient`
                 raise out_of_memory(revision, log.what_failed() or error.message) from error
+            if source is not None and source.lacking is not None and log.fault() is Fault.network:
+                raise source.lacking from error
             raise judged(log, revision, self._recipe.origin, error) from error
-        return parse_store_path(result.stdout.strip())
+        finally:
+            self._workshop.clear()
+        return Built(revision=revision, toplevel=toplevel, why_root=whoever.why_root)
+
+    async def _realise(
+        self, whoever: Worker, source: Source, revision: Revision, log: NixLog, left: Callable[[], float]
+    ) -> StorePath:
+        ours = self._root(revision)
+        link = ours if whoever.account is None else self._workshop.result
+        result = await self._processes.run(
+            (
+                *NIX,
+                "build",
+                *("--print-out-paths", "--log-format", "internal-json", "--out-link", str(link)),
+                *("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10", "--fallback"),
+                *source.installable,
+            ),
+            through=await self._scope(),
+            account=whoever.account,
+            cwd="/",
+            env=whoever.env,
+            timeout=left(),
+            on_stderr=log.feed,
+        )
+        toplevel = parse_store_path(result.stdout.strip())
+        if link is not ours:
+            await keep(self._processes, ours, toplevel)
+        return toplevel
 
     async def _scope(self) -> list[str]:
         """What nix is run through, to limit its memory: a scope of its own, and we stay its parent.
@@ -112,15 +118,6 @@ class Nix:
         properties = (f"MemoryMax={self._memory_max}", "OOMPolicy=kill", "TimeoutStopSec=5s")
         flags = [f"--property={each}" for each in properties]
         return ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={_SCOPE}", *flags, "--"]
-
-    def _command(self, revision: Revision) -> Sequence[str]:
-        return [
-            *_NIX,
-            "build",
-            *("--print-out-paths", "--log-format", "internal-json", "--out-link", str(self._root(revision))),
-            *("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10", "--fallback"),
-            *self._recipe.installable(self._mirror, revision),
-        ]
 
     async def release(self, revision: Revision) -> None:
         """See `ports.Builder`. The link is the root; nix forgets the indirect root with it."""
@@ -176,8 +173,3 @@ def store_path_at(link: Path) -> StorePath | None:
 
 def _booted_with_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()  # sd_booted(3)
-
-
-def _nix(text: str) -> str:
-    """A string literal of the Nix language."""
-    return json.dumps(text, ensure_ascii=False).replace("${", "\\${")

@@ -39,6 +39,7 @@ class Fault(enum.Enum):
     space = "space"  # the disk is full
     memory = "memory"  # it was killed for want of memory
     store = "store"  # the store or its database is damaged
+    daemon = "daemon"  # the nix daemon went away, or is not there
 
 
 # The first that is found in what nix calls errors, or in the log of the derivation that failed, decides. A fixed-output
@@ -56,6 +57,7 @@ _SIGNS: tuple[tuple[Fault, re.Pattern[str]], ...] = tuple(
                 r"|structure needs cleaning|read-only file system|hash mismatch importing path"
             ),
         ),
+        (Fault.daemon, r"nix daemon disconnected|nix daemon out of memory|cannot connect to (?:socket|daemon) at"),
         (
             Fault.network,
             (
@@ -253,6 +255,13 @@ def judged(log: NixLog, revision: Revision, origin: str, otherwise: GitopsdError
                 f"cannot build {short}, the store is damaged: {what}",
                 meaning=unchanged,
                 advice="`nix-store --verify --check-contents --repair`, then `gitopsctl upgrade`",
+            )
+        case Fault.daemon:
+            return Transient(
+                f"cannot build {short}, the nix daemon went away: {what}",
+                cause=Cause.service_gone,
+                meaning=unchanged,
+                advice="`systemctl status nix-daemon`; the next upgrade tries again",
             )
         case None:
             return Failed(f"cannot build {short}: {what}", meaning=unchanged, advice="`gitopsctl upgrade` tries again")

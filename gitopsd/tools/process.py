@@ -147,7 +147,8 @@ class Processes:
         Args:
             argv: program and arguments; the program is looked up in PATH.
             timeout: seconds, after which the whole process group is ended.
-            through: a command that runs the program in its own place, such as `systemd-run --scope --`; empty for none.
+            through: a command that the daemon itself runs, and that runs the program in its own place, such as
+                `systemd-run --scope --`; empty for none.
             account: whom it runs as; None is the daemon itself.
             cwd: the directory it starts in; default is the account's home, or `/`.
             env: added to the small base environment.
@@ -176,7 +177,7 @@ class Processes:
             raise _missing(argv[0])
         try:
             child = subprocess.Popen(  # noqa: ASYNC220  # asyncio's own does the same; its wait() waits for the pipes
-                [*_become(account), *through, program, *argv[1:]],
+                [*through, *_become(account), program, *argv[1:]],
                 stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

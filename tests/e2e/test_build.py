@@ -17,6 +17,7 @@ def test_every_check_is_named_in_the_record_with_the_closure_and_what_would_be_d
     detail = ended(malphas)
     assert verdicts(detail) == {
         "has room in the store": "passed",
+        "was evaluated without root's rights": "passed",
         "is a NixOS system": "passed",
         "is for this host": "passed",
         "has the units to validate": "passed",
@@ -64,7 +65,11 @@ def test_what_is_no_nixos_system_is_rejected(lab: Lab) -> None:
     text = scene.files()["hosts/malphas.nix"].rstrip()[:-1]
     scene.forge.push_change("nix-config", {"hosts/malphas.nix": text + 'buildScript = "rm $out/nixos-version";}'}, "no")
     detail = refused(malphas, outcome="check-failed")
-    assert verdicts(detail) == {"has room in the store": "passed", "is a NixOS system": "failed"}
+    assert verdicts(detail) == {
+        "has room in the store": "passed",
+        "was evaluated without root's rights": "passed",
+        "is a NixOS system": "failed",
+    }
     assert 'nixosConfigurations."malphas"' in detail["summary"]["message"]
 
 

@@ -137,6 +137,7 @@ in
     ;
   tmpfiles = config.systemd.tmpfiles.rules;
   groups = builtins.attrNames config.users.groups;
+  users = builtins.attrNames config.users.users;
   programs = config.environment.systemPackages;
   options = documented (
     option:

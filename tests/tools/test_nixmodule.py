@@ -297,6 +297,17 @@ def test_what_the_machines_of_the_lab_are_made_of_is_what_the_modules_render() -
 
 
 @pytest.mark.usefixtures("_lib")
+def test_the_build_user_is_declared_where_a_configuration_is_built_and_nobody_else_is_named() -> None:
+    own = "gitopsd-build"
+    assert own in evaluate(f"{{ services.gitopsd.enable = true; {SMALLEST} }}")["users"]
+    named = 'services.gitopsd.settings.config.build_user = "builder";'
+    assert own not in evaluate(f"{{ services.gitopsd.enable = true; {SMALLEST} {named} }}")["users"]
+    dotfiles = 'services.gitopsd.settings.dotfiles = [ { user = "rain"; repo_url = "x"; } ];'
+    none = f'{{ networking.hostName = "malphas"; services.gitopsd.enable = true; {PEOPLE} {dotfiles} }}'
+    assert evaluate(none)["users"] == ["rain"]
+
+
+@pytest.mark.usefixtures("_lib")
 def test_a_line_of_services_gitopsd_wins_over_a_block() -> None:
     more = 'services.gitopsd.settings.config.branch = "stable"; services.gitopsd.settings.switch.mode = "boot";'
     said = evaluate(f'{{ networking.hostName = "malphas"; {PEOPLE} {BLOCKS} {more} }}', COMPAT)

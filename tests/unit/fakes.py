@@ -11,6 +11,7 @@ from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.types import (
     BootFacts,
+    Built,
     Check,
     Cycle,
     CycleKind,
@@ -257,15 +258,16 @@ class FakeBuilder:
     def __init__(self, toplevel: StorePath = NEW) -> None:
         self.toplevel = toplevel
         self.build_error: Exception | None = None
+        self.why_root = ""
         self.built: list[Revision] = []
         self.released: list[Revision] = []
 
-    async def build(self, revision: Revision, progress: Callable[[str], None]) -> StorePath:
+    async def build(self, revision: Revision, progress: Callable[[str], None]) -> Built:
         self.built.append(revision)
         progress("building")
         if self.build_error is not None:
             raise self.build_error
-        return self.toplevel
+        return Built(revision=revision, toplevel=self.toplevel, why_root=self.why_root)
 
     async def release(self, revision: Revision) -> None:
         self.released.append(revision)

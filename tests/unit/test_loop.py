@@ -273,8 +273,23 @@ async def test_what_the_checks_found_is_kept_with_the_cycle(world: World) -> Non
     await daemon.stop()
     assert detail is not None
     assert detail.facts.review is not None
-    assert [check.name for check in detail.facts.review.checks] == ["has room in the store", "is a NixOS system"]
+    assert [check.name for check in detail.facts.review.checks] == [
+        "has room in the store",
+        "was evaluated without root's rights",
+        "is a NixOS system",
+    ]
     assert detail.facts.review.closure == "hello: ∅ → 1.0"
+
+
+async def test_an_evaluation_by_root_is_noted_with_the_reason_and_stops_nothing(world: World) -> None:
+    world.builder.why_root = "there is no user 'gitopsd-build' on this host"
+    summary, daemon = await upgraded(world)
+    assert summary.outcome is Outcome.success
+    detail = await daemon.loop.detail(summary.id)
+    assert detail is not None
+    assert detail.facts.review is not None
+    (check,) = (each for each in detail.facts.review.checks if each.verdict is Verdict.noted)
+    assert check.said == f"root did it: {world.builder.why_root}"
 
 
 @pytest.mark.parametrize(

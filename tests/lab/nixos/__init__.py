@@ -62,6 +62,34 @@ WantedBy=multi-user.target
 """
 
 
+# As nix ships them (misc/systemd/nix-daemon.{service,socket}.in), and NixOS enables them.
+NIX_DAEMON = {
+    "nix-daemon.socket": """[Unit]
+Description=Nix Daemon Socket
+Before=multi-user.target
+RequiresMountsFor=/nix/store
+ConditionPathIsReadWrite=/nix/var/nix
+
+[Socket]
+ListenStream=/nix/var/nix/daemon-socket/socket
+
+[Install]
+WantedBy=sockets.target
+""",
+    "nix-daemon.service": """[Unit]
+Description=Nix Daemon
+RequiresMountsFor=/nix/store
+ConditionPathIsReadWrite=/nix/var/nix/daemon-socket
+
+[Service]
+ExecStart=/usr/bin/nix-daemon --daemon
+KillMode=process
+LimitNOFILE=1048576
+TasksMax=1048576
+""",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSpec:
     """What the configuration of one host says.
@@ -69,7 +97,7 @@ class HostSpec:
     Attributes:
         gitopsd_config: text of /etc/gitopsd/config.toml; None: this host does not run gitopsd.
         timers: enable gitopsd's timers. Tests that count cycles want them off.
-        units: unit files besides sshd.service, name → text; `[Install]` is followed. A name of ours replaces it.
+        units: unit files besides sshd.service and nix-daemon's, name → text; `[Install]` is followed. A name of ours replaces it.
         etc: more files below /etc, name → text.
         settings: arguments of mkSystem (lab/default.nix), name → text: kernel, initrd, systemd, initInterfaceVersion,
             activationScript, buildScript, nixosVersion, configurationLimit.
@@ -97,7 +125,7 @@ def config_files(hosts: Mapping[str, HostSpec], *, source: Path = CHECKOUT) -> d
     for name, text in own_units.items():
         files[f"gitopsd/{name}"] = text
     for name, spec in hosts.items():
-        files |= _host_files(name, spec, own_units)
+        files |= _host_files(name, spec, own_units, source)
     return files
 
 
@@ -111,12 +139,14 @@ def gitopsd_units(source: Path = CHECKOUT) -> dict[str, str]:
     }
 
 
-def _host_files(name: str, spec: HostSpec, own_units: Mapping[str, str]) -> dict[str, str]:
-    files = {f"hosts/{name}/units/{unit}": text for unit, text in ({"sshd.service": SSHD} | dict(spec.units)).items()}
+def _host_files(name: str, spec: HostSpec, own_units: Mapping[str, str], source: Path) -> dict[str, str]:
+    units = {"sshd.service": SSHD, **NIX_DAEMON, **spec.units}
+    files = {f"hosts/{name}/units/{unit}": text for unit, text in units.items()}
     etc = dict(spec.etc)
     runs_gitopsd = spec.gitopsd_config is not None
     if spec.gitopsd_config is not None:
         etc["gitopsd/config.toml"] = spec.gitopsd_config
+        etc["sysusers.d/gitopsd.conf"] = (source / "packaging/gitopsd.sysusers").read_text(encoding="utf-8")
     files |= {f"hosts/{name}/etc/{path}": text for path, text in etc.items()}
 
     timers = [] if spec.timers else [unit for unit in own_units if unit.endswith(".timer")]

@@ -22,6 +22,11 @@ done
 # What an older generation linked and this one does not have.
 find /etc -xdev -type l -lname '/etc/static/*' ! -exec test -e {} \; -exec rm {} +
 
+# The users of services, before any of them is started.
+for users in "$toplevel"/etc/sysusers.d/*.conf; do
+    [ ! -e "$users" ] || systemd-sysusers "$users" || status=1
+done
+
 # What is booted and what is current is never garbage, whatever the profiles say.
 mkdir -p /nix/var/nix/gcroots
 ln -sfn /run/booted-system /nix/var/nix/gcroots/booted-system
