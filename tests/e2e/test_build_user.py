@@ -4,6 +4,7 @@ import json
 
 import pytest
 from e2e.scene import HELLO, Scene
+from e2e.test_build_faults import with_setting
 from e2e.upgrading import deploys, ended, one, reconfigure, refused, rejected, roots, verdicts
 from lab import Host, Lab
 
@@ -158,6 +159,21 @@ def test_without_a_nix_daemon_or_the_user_root_builds_and_every_channel_says_so(
         assert (
             builds(malphas) == f"warning: root evaluates the configuration: {why}" + builds(malphas).partition(why)[2]
         )
+
+
+def test_a_nix_daemon_that_dies_while_it_builds_is_not_held_against_the_revision(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    reconfigure(malphas, more='[retry.build]\nattempts = 2\nfirst = "100ms"\n')
+    # It takes long the first time only, to be killed in the middle; the second attempt gets through.
+    script = 'buildScript = "if [ ! -e /var/tmp/begun ]; then touch /var/tmp/begun; sleep 60; fi";'
+    scene.forge.push_change("nix-config", with_setting(scene, script), "takes its time")
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: malphas.exists("/var/tmp/begun"), what="the build")
+    malphas.run(["systemctl", "kill", "--signal=KILL", "nix-daemon.service"])
+    malphas.until(lambda: '"last_upgrade": {' in malphas.run(["gitopsctl", "status", "--json"]).stdout, what="the end")
+    assert ended(malphas)["summary"]["outcome"] == "success"
+    assert "the nix daemon went away" in malphas.journal("gitopsd.service")
+    assert rejected(malphas) == []
 
 
 def builds(host: Host) -> str:

@@ -7,6 +7,7 @@ import pytest
 from unit.test_cli_run import run
 from unit.test_control_fakes import Daemon
 
+from gitopsd.config import SystemConfig
 from gitopsd.doctor import host, remotes
 from gitopsd.doctor.finding import Verdict
 from gitopsd.tools.process import Processes
@@ -81,3 +82,22 @@ def test_a_socket_in_a_directory_of_others_is_a_fault(tmp_path: Path) -> None:
         assert finding.verdict is Verdict.fault
         assert "answer in the daemon's place" in finding.what
     assert next(host.socket_rights(str(place / "nothing"), "")).verdict is Verdict.fault
+
+
+def test_a_kernel_that_cannot_limit_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    controllers = tmp_path / "cgroup.controllers"
+    monkeypatch.setattr(host, "_CONTROLLERS", controllers)
+    system = SystemConfig(repo_url="x", memory_max="2G")
+    for text, verdict in ((None, Verdict.warning), ("cpu pids\n", Verdict.warning), ("cpu memory pids\n", Verdict.ok)):
+        if text is not None:
+            controllers.write_text(text)
+        assert host.memory(system).verdict is verdict
+    controllers.unlink()
+    assert host.memory(SystemConfig(repo_url="x", memory_max="infinity")).verdict is Verdict.ok
+
+
+@pytest.mark.parametrize(("user", "verdict"), [("root", Verdict.ok), ("nobody-of-that-name", Verdict.warning)])
+async def test_whether_root_evaluates_is_told_with_the_reason(user: str, verdict: Verdict) -> None:
+    finding = await host.builds(Processes(), SystemConfig(repo_url="x", build_user=user))
+    assert finding.verdict is verdict
+    assert finding.what.startswith("root evaluates the configuration: ")

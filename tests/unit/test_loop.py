@@ -283,10 +283,13 @@ async def test_what_the_checks_found_is_kept_with_the_cycle(world: World) -> Non
 
 async def test_an_evaluation_by_root_is_noted_with_the_reason_and_stops_nothing(world: World) -> None:
     world.builder.why_root = "there is no user 'gitopsd-build' on this host"
-    summary, daemon = await upgraded(world)
-    assert summary.outcome is Outcome.success
-    detail = await daemon.loop.detail(summary.id)
+    daemon = await world.start()
+    number = await daemon.ask()
+    await daemon.end_of(number)
+    detail = await daemon.loop.detail(number)
+    await daemon.stop()
     assert detail is not None
+    assert detail.summary.outcome is Outcome.success
     assert detail.facts.review is not None
     (check,) = (each for each in detail.facts.review.checks if each.verdict is Verdict.noted)
     assert check.said == f"root did it: {world.builder.why_root}"

@@ -61,6 +61,8 @@ def test_recorded_failures_are_told_apart(name: str, fault: Fault) -> None:
         ("unable to download 'https://x': HTTP error 503", Fault.network),
         ("hash mismatch importing path '/nix/store/x'", Fault.store),
         ("opening a connection to remote store: cannot connect to socket: Connection refused", Fault.network),
+        ("cannot connect to socket at '/nix/var/nix/daemon-socket/socket': Connection refused", Fault.daemon),
+        ("Nix daemon disconnected unexpectedly (maybe it crashed?)", Fault.daemon),
         ("NAR hash mismatch in input 'github:x': unable to download", Fault.revision),
         ("a module asserts something", Fault.revision),
     ],
@@ -73,6 +75,7 @@ def test_only_the_revisions_own_fault_rejects_it() -> None:
     kinds: list[tuple[type[GitopsdError], str]] = [
         (Rejected, said("undefined variable")),
         (Transient, said("unable to download 'x'")),
+        (Transient, said("Nix daemon disconnected unexpectedly (maybe it crashed?)")),
         (Failed, said("No space left on device")),
         (Failed, said("disk image is malformed")),
         (Failed, said("out of memory")),
