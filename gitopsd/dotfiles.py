@@ -128,6 +128,9 @@ class PersonDotfiles:
             taken, kept = await self._sort(engine, home, here, edited)
             taken, stopped = await self._stop(home, here, taken)
             if taken:
+                taken, late = await self._unchanged(home, here, taken)
+                kept += late
+            if taken:
                 failed = await home.re_add(taken)
                 here = await self._snapshot()
                 again = await home.compare(taken)
@@ -353,6 +356,14 @@ class PersonDotfiles:
             for finding in findings
         ]
         return [target for target in taken if sources[target] not in found], tuple(stopped)
+
+    async def _unchanged(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], list[Notice]]:
+        """The targets whose source is what it was when they were chosen: `re-add` writes over whatever is there."""
+        sources, trees, now = await home.sources(), self._engine().trees, await self._snapshot()
+        names = {sources[target] for target in taken if target in sources}
+        before, after = await trees.entries(here.commit, names), await trees.entries(now.commit, names)
+        same = [target for target in taken if before.get(sources.get(target, "")) == after.get(sources.get(target, ""))]
+        return same, [_both_edited(target) for target in taken if target not in same]
 
     async def _delete(self, engine: Engine, home: Home, here: WorkingCopy, gone: list[str]) -> tuple[Notice, ...]:
         """Take the sources of deleted targets away, as far as they are to be captured; say what is left alone."""

@@ -54,7 +54,7 @@ async def reconcile(
         unsettled: the paths of ours that are conflicts which nobody has settled yet, whatever they look like.
 
     """
-    edits = await trees.changes(fork, ours)
+    edits, others, follow = await both_sides(trees, fork=fork, theirs=theirs, ours=ours, same_file=same_file)
     groups = _Groups(edits, same_file)
     marked = await newly_marked(trees, fork=fork, theirs=theirs, ours=ours, edits=edits)
     marked |= unsettled & {edit.path for edit in edits if edit.status != "D"}
@@ -62,7 +62,7 @@ async def reconcile(
     united: dict[str, United] = {}
     base, kept = fork, ours
     while True:
-        merge = await trees.merge(base, kept, theirs)
+        merge = await trees.merge(base, kept, theirs, renames=follow)
         conflicts = merge.conflicts or marked - parked or await _clashes(trees, merge.tree, edits, parked, same_file)
         if not conflicts:
             break
@@ -73,7 +73,7 @@ async def reconcile(
             kept = await trees.replace(kept, {path: file.merged for path, file in found.items()})
             continue
         if not parked:
-            groups.add(await trees.changes(fork, theirs))
+            groups.add(others)
         # Should a conflict have a name that nobody knows, all our edits step back.
         parked = groups.grow(parked, conflicts) or parked | groups.edited
         original = await trees.entries(fork, parked)
@@ -84,6 +84,33 @@ async def reconcile(
     own = await trees.entries(ours, parked)
     home = await trees.replace(merge.tree, {path: own.get(path) for path in parked})
     return Reconciled(trunk=merge.tree, home=home, conflicts=parked, marked=marked)
+
+
+async def both_sides(
+    trees: Trees, *, fork: str, theirs: str, ours: str, same_file: Callable[[str], str]
+) -> tuple[tuple[Change, ...], tuple[Change, ...], bool]:
+    """What each side changed: ours, the trunk's, and whether renames can be followed.
+
+    Git pairs what is gone with what is new by content alone. Where files are the same it takes one for another, and an
+    edit of the one would be merged into the other: then no rename is followed, and what meets an edit conflicts.
+
+    """
+    edits, others = await trees.changes(fork, ours), await trees.changes(fork, theirs)
+    if not (_crossed(edits, same_file) or _crossed(others, same_file)):
+        return edits, others, True
+    return (
+        await trees.changes(fork, ours, renames=False),
+        await trees.changes(fork, theirs, renames=False),
+        False,
+    )
+
+
+def _crossed(changes: Iterable[Change], same_file: Callable[[str], str]) -> bool:
+    """Whether a file is said to be renamed to another one although it is there itself under a new name."""
+    changes = tuple(changes)
+    there = {same_file(change.path) for change in changes if change.status != "D"}
+    moved = (change for change in changes if change.status[0] in "RC" and change.path != change.origin)
+    return any(same_file(each.origin) != same_file(each.path) and same_file(each.origin) in there for each in moved)
 
 
 class _Groups:

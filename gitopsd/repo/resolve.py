@@ -18,6 +18,7 @@ import msgspec
 
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.repo.engine import Engine
+from gitopsd.repo.reconcile import both_sides
 from gitopsd.repo.settled import settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Entry
 
@@ -161,7 +162,9 @@ class Resolver:
 
     async def _bookmark(self, trunk: str, commit: str) -> _Bookmark:
         origin = await self._trees.merge_base(trunk, commit)
-        changes = await self._trees.changes(origin or EMPTY_TREE, commit)
+        changes, others, _ = await both_sides(
+            self._trees, fork=origin or EMPTY_TREE, theirs=trunk, ours=commit, same_file=self._same_file
+        )
         forks = dict.fromkeys((path for change in changes for path in (change.path, change.origin)), origin)
         forks |= await settled_at(self._trees, trunk, commit, forks, self._same_file)
         fork = await self._trees.tree(origin)
@@ -173,7 +176,6 @@ class Resolver:
         ours = await self._trees.replace(fork, {path: own.get(path) for path in forks})
         theirs = await self._trees.tree(trunk)
         merged = await self._engine.merge(fork=fork, theirs=theirs, ours=ours)
-        others = await self._trees.changes(origin or EMPTY_TREE, trunk)
         groups = _groups(forks, (*changes, *others), self._same_file)
         return _Bookmark(commit=commit, origin=origin, forks=forks, groups=groups, conflicts=merged.conflicts)
 

@@ -6,6 +6,7 @@ so in one transaction of refs.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 import msgspec
 
@@ -13,7 +14,7 @@ from gitopsd.tools.git import Git
 from gitopsd.tools.process import Account
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without having it stored
-_FEW = 100  # paths
+_FEW = 100  # paths; more of them are not put on a command line
 _IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>.*)> \d+ [+-]\d{4}")
 
 
@@ -99,9 +100,18 @@ class Trees:
         result = await self._git.run("cannot compare two commits", "merge-base", one, other, fine=(0, 1))
         return result.stdout.strip()
 
-    async def changes(self, old: str, new: str) -> tuple[Change, ...]:
-        """The differences between two trees or commits, renames found."""
-        arguments = ("diff-tree", "-r", "-M", "-z", "--name-status", "--no-commit-id", old, new)
+    async def changes(self, old: str, new: str, *, renames: bool = True) -> tuple[Change, ...]:
+        """The differences between two trees or commits, renames found unless they are not wanted."""
+        arguments = (
+            "diff-tree",
+            "-r",
+            "-M" if renames else "--no-renames",
+            "-z",
+            "--name-status",
+            "--no-commit-id",
+            old,
+            new,
+        )
         fields = iter((await self._git.run("cannot compare two trees", *arguments)).stdout.split("\0"))
         found = []
         for status in fields:
@@ -120,12 +130,15 @@ class Trees:
         """The files that a tree or commit has at these paths and, where one is a directory, all that it holds."""
         if not paths:
             return {}
-        arguments = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", treeish, "--", *sorted(paths))
-        found = {}
+        # So many names do not fit on one command line: then all of the tree is read.
+        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
+        arguments = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", treeish, *limits)
+        found, wanted = {}, frozenset(paths)
         for line in filter(None, (await self._git.run("cannot read a tree", *arguments)).stdout.split("\0")):
             meta, _, path = line.partition("\t")
-            mode, _, blob = meta.split(" ")
-            found[path] = Entry(mode, blob)
+            if limits or path in wanted or not wanted.isdisjoint(map(str, PurePosixPath(path).parents)):
+                mode, _, blob = meta.split(" ")
+                found[path] = Entry(mode, blob)
         return found
 
     async def names(self, treeish: str) -> tuple[str, ...]:
@@ -199,7 +212,7 @@ class Trees:
         """
         if not (tips and paths):
             return ()
-        limits = ("--", *sorted(paths))
+        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
         span = (*tips, f"^{since}") if since else tuple(tips)
         arguments = ("--literal-pathspecs", "rev-list", "--topo-order", "--full-history", *span, *limits)
         commits = (await self._git.run("cannot read a file's history", *arguments)).stdout
@@ -212,7 +225,9 @@ class Trees:
         for field in fields:
             if field.startswith(":"):
                 _, mode, _, blob, status = field.split(" ")
-                found.append((commit, next(fields), None if status == "D" else Entry(mode, blob)))
+                path = next(fields)
+                if limits or path in paths:
+                    found.append((commit, path, None if status == "D" else Entry(mode, blob)))
             else:
                 commit = field
         return tuple(found)
@@ -257,12 +272,12 @@ class Trees:
         )
         return result.stdout.encode(errors="surrogateescape")
 
-    async def merge(self, base: str, ours: str, theirs: str) -> Merge:
+    async def merge(self, base: str, ours: str, theirs: str, *, renames: bool = True) -> Merge:
         """Merge two trees that both come from `base`. Renames are followed, so a changed mode merges with an edit."""
         result = await self._git.run(
             "cannot merge",
             # A guess that a whole directory was renamed would move another host's new files.
-            *("-c", "merge.directoryRenames=false", "-c", "merge.renames=true"),
+            *("-c", "merge.directoryRenames=false", "-c", f"merge.renames={str(renames).lower()}"),
             *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", f"--merge-base={base}"),
             *(theirs, ours),
             fine=(0, 1),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from people import Host, Remote, git, settle
+from people import Host, Remote, git, once, settle
 
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.tools.jj import NEW_FILE_LIMIT
@@ -681,3 +681,32 @@ async def test_a_file_over_the_limit_is_named_by_every_sync_until_it_is_settled(
     assert (await b.sync()).notices == ()
     await a.sync()
     assert "big" not in a.remote.files("main")
+
+
+async def test_more_names_than_fit_on_a_command_line_are_looked_up(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    many = {f"{'long' * 50}/{number}" for number in range(15_000)}
+    trees = a.dotfiles._engine().trees
+    assert (await trees.entries("HEAD", many | {"dot_bashrc"})).keys() == {"dot_bashrc"}
+    assert (await trees.under("HEAD", many | {"dot_config"})).keys() == {"dot_config/app.conf"}
+    assert {path for _, path, _ in await trees.history(["HEAD"], "", many | {"dot_bashrc"})} == {"dot_bashrc"}
+
+
+async def test_files_that_are_the_same_are_not_taken_for_one_another(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    names = (".m0", ".m1", ".m2")
+    for name in names:
+        a.add(name, "1\n2\n3\n4\n5\n6\n")
+    await once(a, b)
+    for number, name in enumerate(names):
+        b.edit(name, f"{2 * number + 1}", f"{2 * number + 1} of {name}")
+    a.run("mv", ".m0", ".n0")
+    a.run("mv", "dot_m0", "dot_n0", where=a.source)
+    (a.home / ".m1").chmod(0o700)
+    a.run("chezmoi", "chattr", "+template", str(a.home / ".m2"))
+    await settle(a, b)
+    for number, name in enumerate(names):
+        assert b.read(name).split("\n")[2 * number] == f"{2 * number + 1} of {name}"  # kept, parked or merged
+    for path in a.remote.files("main"):
+        text = a.remote.show("main", path)
+        assert all(f"of {name}" not in text or name.removeprefix(".") in path for name in names), (path, text)

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from people import Host, once
@@ -216,3 +217,23 @@ async def test_a_bookmark_on_the_working_copy_is_no_reason_to_worry_and_is_kept(
     at = b.run("jj", "log", "--no-graph", "-r", name, "-T", "commit_id", where=b.source)  # fails if it is in conflict
     assert at == (b.remote.heads()["main"] if name == "main" else mine)
     assert a.remote.show("main", "dot_bashrc").endswith("seven\neight\n")
+
+
+async def test_a_source_that_is_edited_while_the_home_is_looked_at_is_not_written_over(
+    pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, b = pair
+    b.edit(".bashrc", "seven", "seven of the home")
+    looked = b.dotfiles._stop
+
+    async def look(*arguments: Any) -> Any:
+        answer = await looked(*arguments)
+        (b.source / "dot_bashrc").write_text("the source's\n")
+        return answer
+
+    monkeypatch.setattr(b.dotfiles, "_stop", look)
+    facts = await b.sync()
+    assert (b.source / "dot_bashrc").read_text() == "the source's\n"
+    assert "seven of the home" in b.read(".bashrc")
+    assert ".bashrc" in {notice.path for notice in facts.notices}
+    assert b.remote.show("main", "dot_bashrc") == "the source's\n"
