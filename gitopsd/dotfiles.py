@@ -217,6 +217,7 @@ class PersonDotfiles:
         if seen.rows:
             applied, kept, left = await self._write(home, seen, unfit=await engine.marked())
             told = {notice.path for notice in facts.notices if notice.path}
+            told |= {target_of(finding.path) for finding in facts.quarantined}
             facts = _kept_here(facts, *(notice for notice in kept if notice.path not in told))
             facts = _with(_noted(facts, *(notice for notice in left if notice.path not in told)), applied=applied)
         await self._recognize(home, seen)

@@ -310,11 +310,16 @@ class Engine:
 
         It is found by git, whose `HEAD` is what jj's working-copy commit stands on: jj would take a snapshot.
         """
-        standing = await self._standing()
-        head = await self._git.rev_parse("HEAD") or ""
-        trunk, last = standing.remote.get(self._trunk, ""), standing.memory.head
+        return await self._baseline(await self._standing(), await self._git.rev_parse("HEAD") or "")
+
+    async def _baseline(self, standing: Standing, head: str) -> str:
+        memory = standing.memory
+        trunk, last = standing.remote.get(self._trunk, ""), memory.head
         if not head or head in (last, trunk):
             return head
+        # The working copy has not moved since the last merge: another version would look like an edit.
+        if memory.stood and await self.trees.parents(memory.captured) == (head,):
+            return memory.stood
         base = await self.trees.merge_base(trunk, head)
         if await self._contains(head, last) and (not base or await self._contains(last, base)):
             return last
@@ -356,6 +361,7 @@ class Engine:
         line = await self._line(standing, here)
         plan, stopped = await self._fit_plan(standing, here, line, message)
         memory = self._next_memory(standing, plan, here.commit, pushed=push)
+        memory = msgspec.structs.replace(memory, stood=await self._baseline(standing, (*here.parents, "")[0]))
         sent = push and await self._push(standing, plan, memory)
         left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else ())
         found = _published(memory, here, trunk=plan.trunk, parked=plan.parked, proven=push)

@@ -26,6 +26,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         held: the commit that belongs on that bookmark, if it is not to be published.
         ours: the tree of the working copy that went into it.
         captured: the working copy's commit that went into it.
+        stood: the commit whose files stood in the place of what the gate stopped, when it was captured.
         pushed: it was published.
         synthetic: `head` is the trunk with our parked versions put over it; it must never become part of the trunk.
         forks: for paths whose edit does not come from where the working copy forked off: the commit whose version it
@@ -43,6 +44,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     held: str = ""
     ours: str = ""
     captured: str = ""
+    stood: str = ""
     pushed: bool = False
     synthetic: bool = False
     forks: dict[str, str] = {}

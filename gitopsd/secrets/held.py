@@ -13,9 +13,10 @@ import asyncio
 import hashlib
 import os
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -47,11 +48,30 @@ class _Held(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         path: in the working copy, percent-encoded, since it need not be text.
         blob: the published version that stands in its place; empty if there is none.
+        stands: where that stands, percent-encoded, if the file has another name there.
+        mode: that of the published version, as git writes it.
 
     """
 
     path: str
     blob: str
+    stands: str = ""
+    mode: str = ""
+
+
+class _Way(NamedTuple):
+    """Where a file comes from and goes back to.
+
+    Args:
+        path: what it was called when it was moved aside.
+        stands: where its published version stands now.
+        goal: what it is called from now on.
+
+    """
+
+    path: str
+    stands: str
+    goal: str
 
 
 class Held:
@@ -129,9 +149,9 @@ class Held:
 
         """
         await self.prepare()
-        if self._stopped:
-            await self._take()
         try:
+            if self._stopped:
+                await self._take()
             yield
         finally:
             if self._stopped:
@@ -193,28 +213,59 @@ class Held:
     async def _published(self, base: str, paths: Collection[str]) -> dict[str, bytes]:
         """The published version of each of these files, also under another name of it."""
         entries = await self._trees.entries(base, paths)
-        if new := set(paths) - entries.keys():
-            names = {self._same_file(path): path for path in await self._trees.paths(base)}
-            twins = {path: names[self._same_file(path)] for path in new if self._same_file(path) in names}
-            found = await self._trees.entries(base, set(twins.values()))
-            entries |= {path: found[twin] for path, twin in twins.items() if twin in found}
+        twins = await self._twins(base, set(paths) - entries.keys())
+        found = await self._trees.entries(base, set(twins.values()))
+        entries |= {path: found[twin] for path, twin in twins.items() if twin in found}
         contents = await self._trees.contents({entry.blob for entry in entries.values() if entry.mode != "160000"})
         return {path: contents[entry.blob] for path, entry in entries.items() if entry.blob in contents}
+
+    async def _twins(self, base: str, paths: Collection[str]) -> dict[str, str]:
+        """What the commit calls each of these files, if it has them under another name."""
+        if not paths:
+            return {}
+        names = {self._same_file(path): path for path in await self._trees.paths(base)}
+        return {path: names[self._same_file(path)] for path in paths if self._same_file(path) in names}
 
     async def _take(self) -> None:
         """Move what is stopped aside, and put the published version in its place."""
         base = await self._baseline() or EMPTY_TREE
         entries = await self._trees.entries(base, self._stopped.keys())
-        held = [_Held(path=encode_path(path), blob=_name(entries.get(path))) for path in self._stopped]
-        await self._files.write(str(self._root / _MANIFEST), msgspec.json.encode(held))
+        # A file that got another name is in the published version under its old one, and must not be missing there.
+        twins = {
+            path: twin
+            for path, twin in (await self._twins(base, self._stopped.keys() - entries.keys())).items()
+            if twin not in self._seen
+        }
+        entries |= await self._trees.entries(base, set(twins.values()))
+        held = [_held(path, twins.get(path, path), entries) for path in self._stopped]
+        await self._note(held)
         for path in self._stopped:
             await self._files.move(str(self._root / path), str(self._root / _place(path)))
-        if entries:
-            env = {"GIT_INDEX_FILE": str(self._root / _INDEX)}
-            await self._git.run("cannot put a file in place", "read-tree", base, env=env)
-            names = "".join(f"{path}\0" for path in entries).encode(errors="surrogateescape")
-            arguments = ("checkout-index", "--force", "--quiet", "-z", "--stdin")
-            await self._git.run("cannot put a file in place", *arguments, stdin=names, env=env)
+        if not entries:
+            return
+        env = {"GIT_INDEX_FILE": str(self._root / _INDEX)}
+        await self._git.run("cannot put a file in place", "read-tree", base, env=env)
+        names = "".join(f"{path}\0" for path in entries).encode(errors="surrogateescape")
+        # Not forced: what the person writes at this very moment is theirs, and is merged when all is moved back.
+        arguments = ("checkout-index", "--quiet", "-z", "--stdin")
+        done = await self._git.run(
+            "cannot put a file in place", *arguments, stdin=names, env=env, fine=tuple(range(128))
+        )
+        if missing := [path for path in entries if not self._has(path)]:
+            raise Failed(
+                f"cannot put the published version of {', '.join(map(printable, missing))} in place: {done.stderr.strip()}",
+                meaning="nothing of this directory is captured or published; what was held back is moved back",
+                advice=f"look whether there is space left and {self._root} can be written to, then gitopsctl sync",
+            )
+
+    def _has(self, path: str) -> bool:
+        return os.path.lexists(self._root / path)
+
+    def _is_link(self, path: str) -> bool:
+        return (self._root / path).is_symlink()
+
+    async def _note(self, held: Sequence[_Held]) -> None:
+        await self._files.write(str(self._root / _MANIFEST), msgspec.json.encode(held))
 
     async def put_back(self) -> None:
         """Move back what was moved aside, also by a sync that was killed. Repeatable."""
@@ -229,41 +280,70 @@ class Held:
                 meaning="nothing is captured or published; what was held back is beside it",
                 advice=f"move what is in {self._root}/{_PLACE} to where it belongs, and remove it",
             ) from error
-        paths = [decode_path(each.path) for each in held]
-        now = await self._files.read(str(self._root), (*paths, *map(_place, paths)))
-        for path, each in zip(paths, held, strict=True):
+        ways = self._ways(held, await asyncio.to_thread(walk, self._root))
+        names = {name for way in ways for name in (way.path, way.stands, _place(way.path))}
+        now = await self._files.read(str(self._root), sorted(names))
+        for number, (path, stands, goal) in enumerate(ways):
             if (ours := now.get(_place(path))) is None:
                 continue  # it never was moved, or is back already
-            theirs = now.get(path)
-            if theirs is None or _blob(theirs) == each.blob:
-                await self._files.move(str(self._root / _place(path)), str(self._root / path))
-            elif theirs == ours:
-                await self._files.remove(str(self._root / _place(path)))
-            else:
-                await self._merge(path, each.blob)
+            if stands != path and (later := now.get(path)) is not None:
+                await self._keep(path, ours)
+                await self._files.move(str(self._root / path), str(self._root / _place(path)))
+                ours = later
+            theirs = now.get(stands)
+            if theirs is not None and theirs != ours and _blob(theirs) != held[number].blob:
+                merged = await self._merged(path, stands, held[number])
+                if merged is None:
+                    await self._keep(path, ours)
+                    await self._files.remove(str(self._root / _place(path)))
+                    continue
+                # First the merge, then the note of what it was made with, then the file: each may be the last.
+                like = self._mode_from(path, stands, held[number])
+                await self._files.write(str(self._root / _place(path)), merged, like=str(self._root / like))
+                held[number] = msgspec.structs.replace(held[number], blob=_blob(theirs))
+                await self._note(held)
+            if stands != goal:
+                await self._files.remove(str(self._root / stands))
+            await self._files.move(str(self._root / _place(path)), str(self._root / goal))
         for left in (self._root / _PLACE).glob(f"{UNFINISHED}*"):  # what was being written when we were killed
             await self._files.remove(str(left))
         await self._files.remove(str(self._root / _MANIFEST))
 
-    async def _merge(self, path: str, blob: str) -> None:
-        """The published version changed meanwhile, or the person wrote the file: take both into it, or keep ours."""
-        ours, base = str(self._root / _place(path)), str(self._root / f"{_place(path)}.base")
-        merged = None
-        if blob:
-            await self._files.write(base, await self._trees.content(blob))
-            arguments = ("merge-file", "--stdout", "--quiet", ours, base, str(self._root / path))
-            result = await self._git.run("cannot merge a file", *arguments, fine=(*range(128), 255))
-            merged = result.stdout.encode(errors="surrogateescape") if result.status == 0 else None
-        if merged is not None:
-            await self._files.write(
-                str(self._root / path), merged, like=str(self._root / path), through=str(self._root / _PLACE)
-            )
-            await self._files.remove(ours)
-        else:
-            kept = self._free(path)
-            await self._files.move(ours, str(self._root / kept))
-            self._notices.append(_kept(path, kept))
+    def _ways(self, held: Sequence[_Held], here: Collection[str]) -> list[_Way]:
+        """Find for each where its published version stands by now: it may have got another name there meanwhile."""
+        by_file: dict[str, list[str]] = {}
+        for path in here:
+            by_file.setdefault(self._same_file(path), []).append(path)
+        known = {decode_path(name) for each in held for name in (each.path, each.stands)}
+        ways = []
+        for each in held:
+            path = decode_path(each.path)
+            stands = decode_path(each.stands or each.path)
+            new = [name for name in by_file.get(self._same_file(path), ()) if name not in known]
+            ways.append(_Way(path, new[0], new[0]) if new and stands not in here else _Way(path, stands, path))
+        return ways
+
+    async def _merged(self, path: str, stands: str, held: _Held) -> bytes | None:
+        """Ours with what changed in the published version meanwhile, or with what the person wrote; None if they clash."""
+        ours = str(self._root / _place(path))
+        if not held.blob or held.mode == "120000" or self._is_link(_place(path)):
+            return None
+        base = f"{ours}.base"
+        await self._files.write(base, await self._trees.content(held.blob))
+        arguments = ("merge-file", "--stdout", "--quiet", ours, base, str(self._root / stands))
+        result = await self._git.run("cannot merge a file", *arguments, fine=(*range(128), 255))
         await self._files.remove(base)
+        return result.stdout.encode(errors="surrogateescape") if result.status == 0 else None
+
+    def _mode_from(self, path: str, stands: str, held: _Held) -> str:
+        """The file whose mode the merge gets: ours if the person changed it, else the published one."""
+        was, ours = held.mode == "100755", (self._root / _place(path)).stat().st_mode & stat.S_IXUSR != 0
+        return stands if was == ours else _place(path)
+
+    async def _keep(self, path: str, ours: bytes) -> None:
+        kept = self._free(path)
+        await self._files.write(str(self._root / kept), ours)
+        self._notices.append(_kept(path, kept))
 
     def _free(self, path: str) -> str:
         number = 1
@@ -314,8 +394,14 @@ def _blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
-def _name(entry: Entry | None) -> str:
-    return entry.blob if entry is not None else ""
+def _held(path: str, stands: str, entries: Mapping[str, Entry]) -> _Held:
+    entry = entries.get(stands)
+    return _Held(
+        path=encode_path(path),
+        blob=entry.blob if entry is not None else "",
+        stands=encode_path(stands) if stands != path else "",
+        mode=entry.mode if entry is not None else "",
+    )
 
 
 def _place(path: str) -> str:

@@ -59,6 +59,11 @@ def perform(fleet: Fleet, act: Act) -> None:
         case "edit on two hosts":
             for each in (name, other):
                 _edit(fleet, each, act)
+        case "plant a secret":
+            present = (*_HOT, *(site.managed() if act.flag else site.files()))
+            _with(act, present, lambda target: fleet.plant(name, target, act.line, source=act.flag))
+        case "take secrets out":
+            fleet.take_out(name)
         case "add":
             _with(act, [t for t in TARGETS if t not in site.managed()], lambda target: fleet.add(name, target))
         case "write":
@@ -109,7 +114,7 @@ def come_to_rest(fleet: Fleet) -> None:
     calm = True
     for name in (*fleet.sites, *fleet.sites):
         facts = fleet.sync(name)
-        calm = calm and facts is not None and not facts.parked and not facts.notices
+        calm = calm and facts is not None and not facts.parked and not facts.notices and not facts.quarantined
     if calm:
         invariants.converged(fleet)
         return

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from people import Killed, Remote
 from soak import invariants
-from soak.ledger import Ledger, words
+from soak.ledger import Ledger, secrets_in, without_secrets, words
 from soak.place import HOSTS, PLACE, clear
-from soak.site import TEMPLATES, Site
+from soak.site import TARGETS, TEMPLATES, Site
 from soak.views import File, RemoteView, source_paths
 
 from gitopsd.ports import Dotfiles
@@ -58,12 +58,10 @@ class Fleet:
             source: edit the source directory, not the home.
 
         """
-        site = self.sites[name]
-        path = source_paths(site.source).get(target) if source else site.home / target
-        if path is None or not path.is_file():
+        path = self._file(name, target, source=source)
+        if path is None:
             return False
-        before = path.read_text()
-        lines = before.splitlines()
+        lines = path.read_text().splitlines()
         if how == "remove" and len(lines) < 2:
             return False  # an empty source means something else to chezmoi
         at = line % len(lines) if lines else 0
@@ -77,8 +75,7 @@ class Fleet:
                 lines[at : at + 1] = new
         said = f"{at + 1}{ {'replace': 'c ', 'insert': 'i ', 'append': '$a ', 'remove': 'd'}[how] }{''.join(new)}"
         self._say(name, f"sed -i '{said}' {path}")
-        site.write(str(path.relative_to(site.home)), "".join(f"{text}\n" for text in lines))
-        self._changed(site, target, before, path.read_text(), source=source)
+        self._write(name, target, path, "".join(f"{text}\n" for text in lines), source=source)
         return True
 
     def add(self, name: str, target: str) -> bool:
@@ -107,6 +104,39 @@ class Fleet:
         site.write(target, f"{word}\n")
         self._changed(site, target, "", word, source=False)
         return True
+
+    def plant(self, name: str, target: str, line: int, *, source: bool = False) -> bool:
+        """Write a secret into a target in the home, or into its source.
+
+        Args:
+            name: the host.
+            target: relative to the home.
+            line: before which one, counted from 0, modulo the number of lines.
+            source: into the source directory, not the home.
+
+        """
+        path = self._file(name, target, source=source)
+        if path is None:
+            return False
+        lines = path.read_text().splitlines(keepends=True)
+        at = line % len(lines) if lines else 0
+        secret = self.ledger.secret(name)
+        self._say(name, f"sed -i '{at + 1}i {secret}' {path}")
+        lines.insert(at, f"{secret}\n")
+        self._write(name, target, path, "".join(lines), source=source)
+        return True
+
+    def take_out(self, name: str) -> bool:
+        """Take all secrets out of a home and its source directory, as the person is told to."""
+        done = False
+        for source in (False, True):
+            for target in TARGETS:
+                path = self._file(name, target, source=source)
+                if path is not None and secrets_in(text := path.read_text()):
+                    self._say(name, f"sed -i '/^password = /d' {path}")
+                    self._write(name, target, path, without_secrets(text), source=source)
+                    done = True
+        return done
 
     def chmod(self, name: str, target: str, mode: int) -> bool:
         """Change the mode of a target in the home."""
@@ -261,6 +291,16 @@ class Fleet:
         facts = await self.sites[name].cycle()
         self.syncs += 1
         self._say(name, f"gitopsctl sync  # {facts.word.value if facts else 'killed'}")
+
+    def _file(self, name: str, target: str, *, source: bool) -> Path | None:
+        site = self.sites[name]
+        path = source_paths(site.source).get(target) if source else site.home / target
+        return path if path is not None and path.is_file() else None
+
+    def _write(self, name: str, target: str, path: Path, text: str, *, source: bool) -> None:
+        site, before = self.sites[name], path.read_text()
+        site.write(str(path.relative_to(site.home)), text)
+        self._changed(site, target, before, text, source=source)
 
     def _changed(self, site: Site, target: str, before: str, after: str, *, source: bool) -> None:
         self.ledger.change(site.name, target, before, after)

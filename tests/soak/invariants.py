@@ -6,8 +6,8 @@ end; `converged` once edits have stopped and every host has synced twice.
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from soak.ledger import words, words_of
-from soak.views import Doubled, Files, as_target
+from soak.ledger import secrets_in, words, words_of
+from soak.views import Doubled, Files, as_target, put_aside
 
 from gitopsd.types import PersonFacts, SyncWord
 
@@ -37,10 +37,14 @@ class Before(NamedTuple):
 
     home: Files
     source: Files
+    aside: str  # all texts that the gate has put where neither jj nor git looks
 
     @classmethod
     def of(cls, site: "Site") -> "Before":
-        return cls(site.files(), site.managed())
+        return cls(site.files(), site.managed(), put_aside(site.source))
+
+    def everything(self) -> str:
+        return "".join((*(file.text for file in (*self.home.values(), *self.source.values())), self.aside))
 
 
 def fail(fleet: "Fleet", invariant: str, what: str) -> Violated:
@@ -71,7 +75,12 @@ def parked(site: "Site") -> dict[str, str]:
 
 def noticed(site: "Site") -> set[str]:
     """The targets that the last sync left alone and named."""
-    return set() if site.facts is None else {notice.path for notice in site.facts.notices if notice.path}
+    return set() if site.facts is None else {_target(notice.path) for notice in site.facts.notices if notice.path}
+
+
+def _target(path: str) -> str:
+    """What people are told of may be named as in the home or as in the source directory."""
+    return as_target(path)[0]
 
 
 def always(fleet: "Fleet") -> None:
@@ -83,6 +92,8 @@ def always(fleet: "Fleet") -> None:
         if lost := ledger.homes[name] - now - ledger.removed - ledger.dropped[name]:
             raise fail(fleet, "5 home is sacred", f"{sorted(lost)} are gone from the home of {name}")
         ledger.homes[name] = now
+    if leaked := remote.has(ledger.secrets):
+        raise fail(fleet, "8 clean", f"the objects of the remote have {sorted(leaked)}")
     old = remote.heads.get("main", "")
     if not remote.look():
         return
@@ -114,6 +125,7 @@ def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, 
     name = site.name
     if not disturbed:
         _words(fleet, site, facts)
+        _kept_from_the_remote(fleet, site, before, facts)
     if facts.word is SyncWord.fetch_failed:
         _committed_here(fleet, site, before)
     if facts.word not in _SAID_SUCCESS:
@@ -122,9 +134,12 @@ def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, 
         raise fail(fleet, "1 durable", f"{name} says {facts.word.value} and has not read the remote back")
     alone = noticed(site)
     taken = {
-        word for t, file in before.home.items() if t in before.source and t not in alone for word in words(file.text)
+        word
+        for target, file in before.home.items()
+        if target in before.source and target not in alone and not secrets_in(file.text)
+        for word in words(file.text)
     }
-    taken |= words_of(file.text for file in before.source.values())
+    taken |= words_of(file.text for file in before.source.values() if not secrets_in(file.text))
     if facts.word is SyncWord.success:  # then nothing that chezmoi manages is in this home only
         taken |= {word for target, file in before.home.items() if target in before.source for word in words(file.text)}
     taken -= fleet.ledger.removed
@@ -147,23 +162,44 @@ def _words(fleet: "Fleet", site: "Site", facts: PersonFacts) -> None:
         raise fail(fleet, which, f"{site.name} says {facts.word.value} ({len(facts.parked)} parked): {said}")
 
 
+def _kept_from_the_remote(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts) -> None:
+    """Invariants 1 and 8: what has a secret is named and not called published, and all of it is still on its host."""
+    now = Before.of(site)
+    have, kept = before.everything(), now.everything()
+    if lost := set(secrets_in(have)) - set(secrets_in(kept)):
+        raise fail(fleet, "1 durable", f"{sorted(lost)}, which the gate stopped, are not on {site.name} any more")
+    stopped = {target for target, file in before.source.items() if secrets_in(file.text)}
+    lines = words_of([before.aside, *(before.source[target].text for target in stopped)]) - fleet.ledger.removed
+    if lost := lines - words(kept) - fleet.remote.reachable:
+        raise fail(fleet, "1 durable", f"{sorted(lost)} stood beside a secret, and are not on {site.name} any more")
+    named = {_target(finding.path) for finding in facts.quarantined}
+    drifted = {target for target in noticed(site) if target not in stopped}
+    stopped |= {target for target, file in before.home.items() if target in before.source and secrets_in(file.text)}
+    if facts.word in _SAID_SUCCESS and (silent := stopped - named - drifted):
+        raise fail(fleet, "8 clean", f"{site.name} does not say that {sorted(silent)} are held back")
+    if facts.word is SyncWord.success and stopped:
+        raise fail(fleet, "8 clean", f"{site.name} says success, and {sorted(stopped)} are held back")
+
+
 def _committed_here(fleet: "Fleet", site: "Site", before: Before) -> None:
     """Invariant 7: what was captured without a network is in a commit of this host."""
     history = words(site.run("git", "log", "--all", "-p", "-m", "--text", "--format=", where=site.source))
     alone = noticed(site)
     for target, file in before.home.items():
         lost = words(file.text) - history
-        if target in before.source and target not in alone and lost:
+        if target in before.source and target not in alone and not secrets_in(file.text) and lost:
             raise fail(fleet, "7 offline is normal", f"{sorted(lost)} of {target} are in no commit of {site.name}")
 
 
 def _reasons(fleet: "Fleet", site: "Site") -> None:
     """Invariant 5: a file is left alone for a reason only. And 4: it is parked only if two hosts changed it."""
-    reasons = fleet.ledger.reasons[site.name]
+    held = {target for target, file in site.managed().items() if secrets_in(file.text)}
+    reasons = fleet.ledger.reasons[site.name].keys() | held
     for notice in site.facts.notices if site.facts else ():
         # The version that an edit was made on is not looked for under the other names of its source.
-        renamed = notice.path in fleet.ledger.renamed and "not known on which version" in notice.what
-        if notice.path not in reasons and not renamed:
+        target = _target(notice.path)
+        renamed = target in fleet.ledger.renamed and "not known on which version" in notice.what
+        if target not in reasons and not renamed:
             raise fail(fleet, "5 home is sacred", f"{site.name} has no reason to say: {notice.what}")
     for target in parked(site):
         if not fleet.ledger.authors[target] - {site.name}:
@@ -171,11 +207,13 @@ def _reasons(fleet: "Fleet", site: "Site") -> None:
 
 
 def _rendered(fleet: "Fleet", site: "Site") -> None:
-    """Invariant 4: whatever is not parked is the same on the trunk and in the home, also the mode."""
+    """Invariant 4: whatever is neither parked nor held back is the same on the trunk and in the home, also the mode."""
     mine, source, alone = site.files(), site.managed(), noticed(site)
     trunk, own = _tree(fleet, "main"), parked(site)
     for target in trunk.keys() | source.keys():
-        if target in own:
+        if target in source and secrets_in(source[target].text):
+            pass  # it is neither: the gate holds it back
+        elif target in own:
             bookmark = _tree(fleet, own[target])
             if bookmark.get(target) != source.get(target):
                 raise fail(
@@ -183,7 +221,7 @@ def _rendered(fleet: "Fleet", site: "Site") -> None:
                 )
         elif trunk.get(target) != source.get(target):
             raise fail(fleet, "4 isolated", f"{target} of {site.name} is not parked, and not the trunk's either")
-        if target in alone or target not in source:
+        if target in alone or target not in source or (target in mine and secrets_in(mine[target].text)):
             continue
         if mine.get(target) != source[target]:
             raise fail(fleet, "3 convergent", f"{target} in the home of {site.name} is {mine.get(target)}")

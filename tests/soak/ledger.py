@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 _WORD = re.compile(r"\bt\d{4}[a-z]\b")
+_SECRET = re.compile(r"^password = (tr0ub4dor-\d{4}[a-z])\n", re.MULTILINE)
 
 
 def words(text: str) -> frozenset[str]:
@@ -19,6 +20,16 @@ def words(text: str) -> frozenset[str]:
 def words_of(texts: Iterable[str]) -> set[str]:
     """The unique lines in several texts."""
     return {word for text in texts for word in words(text)}
+
+
+def secrets_in(text: str) -> list[str]:
+    """The planted secrets in a text; every one is made up, and unique."""
+    return _SECRET.findall(text)
+
+
+def without_secrets(text: str) -> str:
+    """A text as it is once its planted secrets are taken out."""
+    return _SECRET.sub("", text)
 
 
 class Ledger:
@@ -36,11 +47,19 @@ class Ledger:
         self.authors: dict[str, set[str]] = defaultdict(set)  # hosts on which a target was changed
         self.renamed: set[str] = set()  # targets whose source got another name, since their mode changed
         self.reasons: dict[str, dict[str, str]] = defaultdict(dict)  # why a host may have a notice about a target
+        self.secrets: set[str] = set()  # planted anywhere, ever
 
     def new(self, host: str) -> str:
         """A line that was never written before."""
         self._count += 1
         return f"t{self._count:04}{host}"
+
+    def secret(self, host: str) -> str:
+        """A line with a secret that was never written before."""
+        self._count += 1
+        value = f"tr0ub4dor-{self._count:04}{host}"
+        self.secrets.add(value)
+        return f"password = {value}"
 
     def change(self, host: str, target: str, old: str, new: str) -> None:
         """A person replaced a text by another on this host."""

@@ -55,6 +55,15 @@ class FleetMachine(RuleBasedStateMachine):
     def edit_the_source(self, host: int, pick: int, how: str, line: int) -> None:
         self._do(Act("edit", host, pick, how, line, flag=True))
 
+    @rule(host=HOST, pick=FILE, line=LINE, source=st.booleans())
+    def plant_a_secret(self, *, host: int, pick: int, line: int, source: bool) -> None:
+        self._do(Act("plant a secret", host, pick, line=line, flag=source))
+
+    @precondition(lambda self: self.fleet is not None and self.fleet.ledger.secrets)
+    @rule(host=HOST)
+    def take_secrets_out(self, host: int) -> None:
+        self._do(Act("take secrets out", host))
+
     @rule(host=HOST, pick=FILE)
     def add(self, host: int, pick: int) -> None:
         self._do(Act("add", host, pick))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from soak.acts import Act, story
 
-BASHRC, APP_CONF, TOOL = 0, 2, 5
+BASHRC, APP_CONF, TOOL, TOOLRC = 0, 2, 5, 6
 SAME_LINE = [Act("edit on two hosts", 0, BASHRC, "replace", 7, other=1), Act("sync", 1), Act("sync", 0)]
 FOUND = {
     "a source that was committed by hand is not written over by the home": [
@@ -46,6 +46,32 @@ FOUND = {
         Act("edit", 0, BASHRC, "insert", 4),
         Act("sync, edit", 0, APP_CONF, "append", number=28, flag=True),
         Act("edit", 0, BASHRC, "remove", 3),
+    ],
+    "a template that became a plain file with a secret in it stays a template on the trunk": [
+        Act("plant a secret", 1, TOOLRC, line=3),
+        Act("follow the advice", 1, flag=True),
+    ],
+    "a source with a secret follows when another host renames it": [
+        Act("chmod", 0, BASHRC, number=0o600),
+        Act("plant a secret", 1, BASHRC, line=7, flag=True),
+    ],
+    "a parked source with a secret is not taken for an edit of the last moment": [
+        *SAME_LINE,
+        Act("plant a secret", 0, BASHRC, line=1, flag=True),
+        Act("edit", 1, APP_CONF, "append"),
+        Act("sync", 1),
+        Act("sync", 0),
+    ],
+    "a sync that died before it moved finds the parked source with a secret as it was": [
+        *SAME_LINE,
+        Act("plant a secret", 0, BASHRC, line=1, flag=True),
+        Act("step back", 0),
+        Act("edit", 0, TOOL, "append"),
+        Act("sync, killed", 0, number=28),
+    ],
+    "an edit that the gate stopped is not called an edit of the last moment": [
+        Act("plant a secret", 1, BASHRC, line=4),
+        Act("sync", 1),
     ],
     **{
         f"what was pushed before a kill at command {number} is not merged twice": [

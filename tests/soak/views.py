@@ -1,8 +1,9 @@
 """What stands in a home, in a source directory and on the remote, as targets with mode and text."""
 
+import io
 import os
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +72,19 @@ def source_files(source: Path) -> Files:
     }
 
 
+def put_aside(source: Path) -> str:
+    """The texts that the gate keeps beside a source directory, where neither jj nor git looks."""
+    places = (source / ".git/gitopsd/held", source / ".git/gitopsd/kept")
+    return "".join(path.read_text() for place in places for path in place.glob("*") if path.is_file())
+
+
 class RemoteView:
     """The remote's branches, read anew when one of them has moved."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._texts: dict[str, str] = {}  # by object; empty for what is no blob
+        self._searched: set[str] = set()
         self._trees: dict[str, Files] = {}
         self.heads: dict[str, str] = {}
         self.reachable: frozenset[str] = frozenset()
@@ -92,6 +100,17 @@ class RemoteView:
         self._load(objects)
         self.reachable = frozenset(word for name in objects for word in words(self._texts[name]))
         return True
+
+    def has(self, secrets: Collection[str]) -> list[str]:
+        """Which of these are in an object that was not looked at yet, reachable or not, of any kind.
+
+        Objects never change, and no secret is planted twice: one look at each object is enough.
+        """
+        names = self._git("cat-file", "--batch-all-objects", "--batch-check=%(objectname)").split()
+        new = [name for name in names if name not in self._searched]
+        self._searched.update(new)
+        raw = b"\0".join(content for _, _, content in self._objects(new))
+        return [secret for secret in secrets if secret.encode() in raw]
 
     def files(self, commit: str) -> Files:
         """The targets of a commit.
@@ -119,14 +138,18 @@ class RemoteView:
 
     def _load(self, objects: Iterable[str]) -> None:
         missing = [name for name in objects if name not in self._texts]
-        asked = "".join(f"{name}\n" for name in missing).encode()
-        command = ("git", "-c", "safe.directory=*", "-C", str(self._path), "cat-file", "--batch")
-        answer = subprocess.run(command, input=asked, capture_output=True, check=True).stdout
-        for name in missing:
-            head, _, answer = answer.partition(b"\n")
-            _, kind, size = head.split(b" ")
-            content, answer = answer[: int(size)], answer[int(size) + 1 :]
+        for name, kind, content in self._objects(missing):
             self._texts[name] = content.decode() if kind == b"blob" else ""
+
+    def _objects(self, names: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
+        """Name, kind and content of each."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        command = ("git", "-c", "safe.directory=*", "-C", str(self._path), "cat-file", "--batch")
+        answer = io.BytesIO(subprocess.run(command, input=asked, capture_output=True, check=True).stdout)
+        while head := answer.readline():
+            name, kind, size = head.split()
+            content = answer.read(int(size) + 1)[:-1]
+            yield name.decode(), kind, content
 
     def _git(self, *arguments: str) -> str:
         return git("-C", str(self._path), *arguments)

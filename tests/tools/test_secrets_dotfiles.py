@@ -47,6 +47,7 @@ async def test_an_edit_with_a_secret_stays_in_the_home_and_the_rest_goes_on(pair
         (finding,) = facts.quarantined
         assert (finding.path, finding.line) == (".bashrc", 8)
         assert TOKEN not in repr(facts)
+        assert not facts.notices, "it is said once, and nothing is captured next time"
     assert a.read(".bashrc").endswith(LINE)
     await b.sync()
     assert b.read(".config/app.conf") == "x = 2\n"
@@ -172,6 +173,48 @@ async def test_a_renamed_file_is_looked_at_again(pair: tuple[Host, Host]) -> Non
     assert not is_out(a)
 
 
+async def test_a_renamed_source_with_a_secret_stays_published_under_its_old_name(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    old, new = a.source / "dot_bashrc", a.source / "private_dot_bashrc"
+    old.write_text(a.read(".bashrc").replace("one", f"one\npassword = {PASSWORD}"))
+    old.rename(new)
+    for _ in range(2):
+        facts = await a.sync()
+        assert [finding.path for finding in facts.quarantined] == ["private_dot_bashrc"]
+        assert "dot_bashrc" in a.remote.files("main")
+        assert not old.exists()
+        assert PASSWORD in new.read_text()
+    b.edit(".bashrc", "seven", "SEVEN")
+    await settle(b, a)
+    text = new.read_text()
+    assert text == f"one\npassword = {PASSWORD}\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n"
+    assert not old.exists()
+    new.write_text(text.replace(f"password = {PASSWORD}\n", ""))
+    assert not (await a.sync()).quarantined
+    await settle(b, a)
+    assert {"private_dot_bashrc"} == {path for path in a.remote.files("main") if "bashrc" in path}
+    assert (b.home / ".bashrc").stat().st_mode & 0o777 == 0o600
+    assert a.read(".bashrc") == b.read(".bashrc") == "one\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n"
+    assert not is_out(a, PASSWORD)
+
+
+async def test_a_held_source_follows_when_another_host_renames_it(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    (a.source / "dot_bashrc").write_text(a.read(".bashrc").replace("one", f"one\npassword = {PASSWORD}"))
+    await a.sync()
+    (b.home / ".bashrc").chmod(0o600)
+    b.edit(".bashrc", "seven", "SEVEN")
+    await settle(b, a)
+    renamed = a.source / "private_dot_bashrc"
+    assert renamed.read_text() == f"one\npassword = {PASSWORD}\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n"
+    assert not (a.source / "dot_bashrc").exists()
+    renamed.write_text(renamed.read_text().replace(f"password = {PASSWORD}\n", ""))
+    facts = await a.sync()
+    assert facts.word is SyncWord.success, facts
+    assert {"private_dot_bashrc"} == {path for path in a.remote.files("main") if "bashrc" in path}
+    assert not is_out(a, PASSWORD)
+
+
 async def test_a_conflict_does_not_carry_a_secret_to_the_hosts_bookmark(pair: tuple[Host, Host]) -> None:
     a, b = pair
     b.edit(".bashrc", "one", "one of b")
@@ -203,13 +246,23 @@ async def test_a_sync_killed_anywhere_publishes_no_secret_and_loses_none(
     restore: Callable[[], tuple[Host, Host]], keep: Callable[[], None]
 ) -> None:
     a, b = restore()
+    a.add(".inputrc", "set one\nset two\nset three\nset four\n")
+    a.add(".profile", "one\ntwo\nthree\nfour\n")
+    await settle(a, b)
     b.edit(".bashrc", "seven", "seven of b")
+    b.edit(".inputrc", "set four", "set four of b")
+    b.edit(".profile", "four", "four of b")
+    (b.home / ".profile").chmod(0o600)
     await b.sync()
+    (a.source / "dot_profile").write_text(f"password = {PASSWORD}\n{a.read('.profile')}")
+    renamed = a.source / "private_dot_inputrc"
+    (a.source / "dot_inputrc").rename(renamed)
+    renamed.write_text(f"password = {PASSWORD}\n{a.read('.inputrc')}")
     source = ".local/share/chezmoi"
     a.write(f"{source}/dot_bashrc", a.read(".bashrc").replace("one", f"one\npassword = {PASSWORD}"))
     a.write(f"{source}/dot_netrc", f"machine example.org login rain password {PASSWORD}\n")
     a.write(".config/app.conf", f"x = 1\n{LINE}")
-    a.write(f"{source}/dot_profile", "umask 077\n")
+    a.write(f"{source}/dot_vimrc", "set number\n")
     keep()
     assert not await a.dies(10_000)
     looks = {"tar", "gitleaks", "mktemp", "mkdir", "chmod"}
@@ -225,11 +278,23 @@ async def test_a_sync_killed_anywhere_publishes_no_secret_and_loses_none(
         await a.sync()
         facts = await a.sync()
         await b.sync()
-        assert {each.path for each in facts.quarantined} == {"dot_bashrc", "dot_netrc", ".config/app.conf"}, where
+        assert {each.path for each in facts.quarantined} == {
+            "dot_bashrc",
+            "dot_netrc",
+            "private_dot_inputrc",
+            "private_dot_profile",
+            ".config/app.conf",
+        }, where
+        assert renamed.read_text() == f"password = {PASSWORD}\nset one\nset two\nset three\nset four of b\n", where
+        assert not (a.source / "dot_inputrc").exists(), where
+        moved = a.source / "private_dot_profile"
+        assert moved.read_text() == f"password = {PASSWORD}\none\ntwo\nthree\nfour of b\n", where
+        assert not (a.source / "dot_profile").exists(), where
+        assert "dot_inputrc" in a.remote.files("main"), where
         assert (a.source / "dot_bashrc").read_text() == (
             f"one\npassword = {PASSWORD}\ntwo\nthree\nfour\nfive\nsix\nseven of b\n"
         ), where
         assert PASSWORD in (a.source / "dot_netrc").read_text(), where
         assert a.read(".config/app.conf") == f"x = 1\n{LINE}", where
-        assert b.read(".profile") == "umask 077\n", where
+        assert b.read(".vimrc") == "set number\n", where
         assert not any(is_out(a, secret) or is_in_jj(a, secret) for secret in (TOKEN, PASSWORD)), where
