@@ -26,6 +26,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)")
 _SIZES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _UNITS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
+_MOST_ATTEMPTS = 20  # as gitopsd.boot.judge, which reads the file on its own, and early
+
 _UNIT = r"[\w@:.\\-]+\.[a-z]+"
 
 Seconds = Annotated[float, "duration"]
@@ -266,7 +268,7 @@ class BootConfig(Section, frozen=True, kw_only=True):
     pass.
 
     Args:
-        max_attempts: how many bad boots of a generation make it fall back to the golden one.
+        max_attempts: how many bad boots of a generation make it fall back to the golden one; from 1 to 20.
         auto_pin: a generation that has booted well becomes golden.
         on_boot_failure: after a bad boot, `reboot` (into the next attempt, or into golden), or `stay`.
         trial_only: only a generation that has never booted well is rebooted or fallen back from. One that has, and now
@@ -645,8 +647,9 @@ def _cross_check(config: Config, faults: list[Fault]) -> None:
             faults.append(Fault(path=f"{path}.tcp", found=repr(probe.tcp), expected='"host:port"'))
         if probe.http and not re.match(r"https?://\S+$", probe.http):
             faults.append(Fault(path=f"{path}.http", found=repr(probe.http), expected="a URL of http or https"))
-    if config.boot.max_attempts == 0:
-        faults.append(Fault(path="boot.max_attempts", found="0", expected="1 or more"))
+    if not 1 <= config.boot.max_attempts <= _MOST_ATTEMPTS:
+        found = str(config.boot.max_attempts)
+        faults.append(Fault(path="boot.max_attempts", found=found, expected=f"1 to {_MOST_ATTEMPTS}"))
     _check_metrics(config.metrics, faults)
     _check_notify(config.notify, faults)
     _check_reboot(config.reboot, faults)

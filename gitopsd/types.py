@@ -914,6 +914,7 @@ class BootFacts(Value, frozen=True, kw_only=True):
         rollback: the last rollback at boot.
         troubles: what is wrong with the record or with golden, one sentence each.
         stage: the unit of the assessment that runs now; empty if none does.
+        golden_since: when golden was pinned, in seconds since the epoch; 0 if there is none, or the clock was not set.
 
     """
 
@@ -928,6 +929,7 @@ class BootFacts(Value, frozen=True, kw_only=True):
     rollback: BootRollback | None = None
     troubles: tuple[str, ...] = ()
     stage: str = ""
+    golden_since: float = 0.0
 
 
 class Pinned(Value, frozen=True, kw_only=True):

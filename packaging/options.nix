@@ -348,7 +348,7 @@ in
         max_attempts = mkOption {
           type = types.ints.unsigned;
           default = 2;
-          description = "How many bad boots of a generation make it fall back to the golden one.";
+          description = "How many bad boots of a generation make it fall back to the golden one; from 1 to 20.";
         };
         auto_pin = mkOption {
           type = types.bool;

@@ -10,6 +10,8 @@
 from gitopsd.boot.record import GOLDEN_FAILED, LANDED, REBOOTING, Generation, Rollback
 
 GO_ON, RETRY, ROLL_BACK, STAY = "go-on", "retry", "roll-back", "stay"
+MOST_ATTEMPTS = 20
+"""Of `max_attempts`: the record keeps the last fifty boots of a generation, and who allows more never gets there."""
 
 
 class Rules:
@@ -124,7 +126,9 @@ def _obstacle(case: Case, rules: Rules) -> str:
     if not case.golden_whole:
         return f"the golden generation is gone or not whole: {case.golden}"
     left_before = last is not None and last.left == toplevel
-    if case.default in ("", toplevel) or (left_before and last is not None and last.how not in _DONE):
+    # One that this very boot began may have been cut off by a kill, even right before its reboot.
+    cut_off = left_before and last is not None and (last.how not in _DONE or last.boot == case.boot)
+    if case.default in ("", toplevel) or cut_off:
         return ""
     if left_before:
         return "it was rolled back already, and was booted all the same"

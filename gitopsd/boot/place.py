@@ -5,7 +5,7 @@ import signal
 import time
 
 from gitopsd.boot.disk import Disk
-from gitopsd.boot.judge import Case, Rules
+from gitopsd.boot.judge import MOST_ATTEMPTS, Case, Rules
 from gitopsd.boot.notice import Notice
 from gitopsd.boot.profiles import GOLDEN, SYSTEM, Profile, whole
 from gitopsd.boot.record import DIRECTORY, Damaged, Generation, Record
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CONFIG = "/etc/gitopsd/config.toml"
+VERIFY = "gitopsd-boot-verify.service"
+GOES_DOWN = 75  # how verify ends when the machine is shut down before its verdict
 _TRIES = 10
 _REPAIRS = frozenset({"emergency", "-b", "rescue", "single", "s", "S", "1"})
 SWITCHED = "another system was activated since this boot, so it is not assessed any more"
@@ -104,6 +106,19 @@ class Machine:
 
         return output(["systemctl", "is-system-running"], 10) == "stopping"
 
+    def restarted(self, unit: str) -> bool:
+        """Whether systemd has restarted this unit since its process was killed (`NRestarts`, systemd.service(5))."""
+        from gitopsd.boot.programs import output  # noqa: PLC0415 - not needed by begin
+
+        return output(["systemctl", "show", "--property=NRestarts", "--value", unit], 10) not in ("", "0")
+
+    def verify_broke(self) -> bool:
+        """Whether verify has ended without being able to give a verdict: killed for good, or it does not even start."""
+        from gitopsd.boot.programs import output  # noqa: PLC0415 - not needed by begin
+
+        shown = output(["systemctl", "show", "--property=ActiveState,ExecMainStatus", "--value", VERIFY], 10).split()
+        return "failed" in shown and str(GOES_DOWN) not in shown
+
     def rules(self) -> Rules:
         """`[boot]` of the configuration; what cannot be read there is the default, and told.
 
@@ -116,11 +131,13 @@ class Machine:
                 section = tomllib.load(file).get("boot", {})
             attempts = section.get("max_attempts", 2)
             trial_only, stay = section.get("trial_only", True), section.get("on_boot_failure", "reboot") == "stay"
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             self.record.troubles.append(f"cannot read [boot] of {self.config}, its defaults are used: {error}")
             return Rules()
-        if not isinstance(attempts, int) or attempts < 1:
-            self.record.troubles.append(f"boot.max_attempts of {self.config} is no number from 1 on: 2 is used")
+        if type(attempts) is not int or not 1 <= attempts <= MOST_ATTEMPTS:  # a boolean is an int, too
+            self.record.troubles.append(
+                f"boot.max_attempts of {self.config} is no number from 1 to {MOST_ATTEMPTS}: 2 is used"
+            )
             attempts = 2
         return Rules(max_attempts=attempts, trial_only=trial_only is not False, stay=stay)
 

@@ -13,6 +13,7 @@ from gitopsd.boot.disk import Disk, link_text
 SYSTEM = "/nix/var/nix/profiles/system"
 GOLDEN = "/nix/var/nix/profiles/system-profiles/golden"
 STORE = "/nix/store/"
+_CLOCK_SET = 1_000_000_000.0  # in 2001: a clock that says less has never been set
 
 
 class Profile:
@@ -31,11 +32,25 @@ class Profile:
     def target(self) -> str:
         """The store path that it stands for, whether that is still there or not; empty if there is no profile."""
         link = link_text(self.path)
+        if link.startswith(STORE):  # made by hand
+            return link
         return link_text(self._beside(link)) if link else ""
 
     def generation(self) -> int:
         """The number of its current generation; 0 if there is none."""
         return self._number(link_text(self.path))
+
+    def since(self) -> float:
+        """When its current generation was made, in seconds since the epoch, as nix tells it: the link's own time.
+
+        0 if there is no profile, or the clock was not set then.
+        """
+        link = link_text(self.path)
+        try:
+            made = os.lstat(self.path if link.startswith(STORE) else self._beside(link)).st_mtime if link else 0.0
+        except OSError:
+            return 0.0
+        return made if made > _CLOCK_SET else 0.0
 
     def generations(self) -> dict[int, str]:
         """All generations: number to store path."""

@@ -7,9 +7,12 @@ good, and never as "nothing happened".
 """
 
 import binascii
+import errno
 import fcntl
 import json
 import os
+import stat
+import time
 
 from gitopsd.boot.disk import Disk
 
@@ -28,6 +31,8 @@ STAGES = (BEGUN, REBOOTING, LANDED, FAILED, GOLDEN_FAILED)
 
 _VERSION = 1
 _KEEP = 50  # boots in one file, and files
+_LONGEST = 1 << 20  # bytes of a file
+_PATIENCE = 60.0  # seconds for whoever else writes; a pin takes a moment, a bless as long as the boot loader's script
 
 
 class Damaged(Exception):
@@ -177,6 +182,7 @@ class Record:
     def __init__(self, directory: str, disk: Disk) -> None:
         self.directory = directory
         self.troubles: list[str] = []
+        self.patience = _PATIENCE
         self._disk = disk
 
     def generation(self, toplevel: str, *, mend: bool = False) -> Generation:
@@ -273,13 +279,22 @@ class Record:
         """Hold the record against the other programs that write it; returns a descriptor to close.
 
         Raises:
-            OSError: the directory cannot be written to.
+            OSError: the directory cannot be written to; or another program has held it for too long.
 
         """
         self._make()
         fd = os.open(os.path.join(self.directory, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        return fd
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(fd)
+                    raise OSError(errno.EBUSY, "another program has it locked", self.directory) from None
+                time.sleep(0.05)
+            else:
+                return fd
 
     def _make(self) -> None:
         """Nobody but root may look into the state directory, whoever makes it first."""
@@ -297,17 +312,18 @@ class Record:
 
     def _load(self, path: str) -> "dict[str, Any] | None":
         try:
-            with open(path, "rb") as file:
-                raw = file.read()
+            raw = _read(path)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise Damaged(f"cannot read it: {error.strerror}") from None
         if not raw:
             raise Damaged("it is empty")
+        if len(raw) > _LONGEST:
+            raise Damaged(f"it is longer than {_LONGEST} bytes")
         try:
             whole = json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Damaged("it is cut off or no JSON") from None
         if not isinstance(whole, dict):
             raise Damaged("it is no object")
@@ -336,6 +352,15 @@ class Record:
 
     def _rollback(self) -> str:
         return os.path.join(self.directory, "rollback.json")
+
+
+def _read(path: str) -> bytes:
+    """A file, and nothing that could make its reader wait or that never ends; one byte more than is allowed at most."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Damaged("it is no file")
+        return file.read(_LONGEST + 1)
 
 
 def _canonical(fact: "dict[str, Any]") -> str:

@@ -18,6 +18,8 @@ from gitopsd.boot.record import (
 )
 from gitopsd.events import BLOCKED, BOOT_BAD, GOLDEN_PINNED
 
+EMERGENCY = "gitopsd-boot-emergency.service"
+
 
 def bad(machine: Machine, reason: str, rules: Rules) -> None:
     """Count this boot as bad, and do what follows. Repeatable: it is counted once.
@@ -31,25 +33,45 @@ def bad(machine: Machine, reason: str, rules: Rules) -> None:
     fd = _hold(machine)
     try:
         case = _count(machine, reason)
-        if case is None:
-            return
-        machine.notice.alert(f"this boot is bad: {reason}", event=BOOT_BAD)
-        machine.notice.say(f"Boot failure count: {case.failures} / {rules.max_attempts}")
-        decision, why = after_bad_verdict(case, rules)
-        machine.tell_troubles()
-        if decision == ROLL_BACK:
-            fall_back(machine, case, f"{case.failures} bad boots; the last one: {reason}")
-            return
-        if decision == RETRY:
-            machine.notice.alert(f"rebooting: attempt {case.failures + 1} of {rules.max_attempts}")
-            problem = machine.reboot()
-            if not problem:
-                return
-            why = problem
-        machine.notice.alert(f"the machine stays up as it is: {why}")
-        _golden_failed(machine, case, reason)
+        if case is not None:
+            machine.notice.alert(f"this boot is bad: {reason}", event=BOOT_BAD)
+            machine.notice.say(f"Boot failure count: {case.failures} / {rules.max_attempts}")
+            _follow(machine, case, reason, rules)
     finally:
         _release(fd)
+
+
+def carry_on(machine: Machine, rules: Rules) -> None:
+    """Do what follows from the bad verdict that this boot has: whoever gave it was killed. Repeatable.
+
+    Args:
+        machine: this one.
+        rules: of the configuration.
+
+    """
+    fd = _hold(machine)
+    try:
+        boot = machine.boot_id()
+        generation, attempt = _of_this_boot(machine, machine.booted(), boot)
+        _follow(machine, machine.case(generation, boot, recorded=True), attempt.reason, rules)
+    finally:
+        _release(fd)
+
+
+def _follow(machine: Machine, case: Case, reason: str, rules: Rules) -> None:
+    decision, why = after_bad_verdict(case, rules)
+    machine.tell_troubles()
+    if decision == ROLL_BACK:
+        fall_back(machine, case, f"{case.failures} bad boots; the last one: {reason}")
+        return
+    if decision == RETRY:
+        machine.notice.alert(f"rebooting: attempt {case.failures + 1} of {rules.max_attempts}")
+        problem = machine.reboot()
+        if not problem:
+            return
+        why = problem
+    machine.notice.alert(f"the machine stays up as it is: {why}")
+    _golden_failed(machine, case, reason)
 
 
 def emergency(machine: Machine) -> None:
@@ -58,6 +80,9 @@ def emergency(machine: Machine) -> None:
         return
     if machine.asked_for_emergency():
         machine.notice.say("emergency mode was asked for on the kernel's command line: no verdict")
+        return
+    if known(machine) == BAD and machine.restarted(EMERGENCY):
+        carry_on(machine, machine.rules())
         return
     bad(machine, "the boot ended in emergency mode", machine.rules())
 
@@ -170,11 +195,14 @@ def _pin(machine: Machine, generation: Generation) -> list[str]:
 
 
 def end(machine: Machine) -> None:
-    """The machine is shut down in order: with no verdict yet, this boot was neither good nor bad."""
+    """The machine is shut down in order: with no verdict yet, this boot was neither good nor bad.
+
+    Unless there never was to be one: a boot in which verify broke has not proved itself, however it ends.
+    """
     boot, toplevel = machine.boot_id(), machine.booted()
     generation = machine.record.generation(toplevel)
     attempt = generation.attempt(boot)
-    if attempt is None or attempt.verdict != PENDING or not machine.stopping():
+    if attempt is None or attempt.verdict != PENDING or not machine.stopping() or machine.verify_broke():
         return
     attempt.verdict = INDETERMINATE
     machine.record.save(generation)

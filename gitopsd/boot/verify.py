@@ -8,29 +8,35 @@ import asyncio
 import traceback
 from pathlib import Path
 
-from gitopsd.boot.place import SWITCHED, Machine
+from gitopsd.boot.place import GOES_DOWN, SWITCHED, VERIFY, Machine
 from gitopsd.boot.record import BAD
-from gitopsd.boot.verdict import bad, known
+from gitopsd.boot.verdict import bad, carry_on, known
 
 GOOD_BOOT, BAD_BOOT = 0, 1
 _ANYWAY = ("multi-user.target",)  # what must be reached where no units are named
 
 
 def verify(machine: Machine) -> int:
-    """Repeatable: a verdict is given once in a boot.
+    """Repeatable: a verdict is given once in a boot, and what follows from it is done once.
+
+    Whoever has killed it, systemd starts it again: only then is what follows taken up where it was left.
 
     Returns:
-        `GOOD_BOOT` or `BAD_BOOT`: `boot-complete.target` requires the unit that this runs in.
+        `GOOD_BOOT`; or `BAD_BOOT` or `GOES_DOWN`: `boot-complete.target` requires the unit that this runs in.
 
     """
     if not machine.booted():
         return GOOD_BOOT
-    if known(machine) == BAD:
+    is_bad = known(machine) == BAD
+    if is_bad and not machine.restarted(VERIFY):
         machine.notice.say("this boot is bad already")
         return BAD_BOOT
     if machine.switched():
         machine.notice.say(SWITCHED)
         return GOOD_BOOT
+    if is_bad:
+        carry_on(machine, machine.rules())
+        return BAD_BOOT
     try:
         problem = asyncio.run(_watched(machine.config))
     except Exception as error:  # noqa: BLE001 - a system whose verify does not work has not proved itself
@@ -39,7 +45,7 @@ def verify(machine: Machine) -> int:
         return GOOD_BOOT
     if machine.stopping():
         machine.notice.say(f"the machine goes down before the verdict ({problem})")
-        return BAD_BOOT
+        return GOES_DOWN
     bad(machine, problem, machine.rules())
     return BAD_BOOT
 

@@ -37,6 +37,7 @@ def view(machine: Machine, max_attempts: int) -> "dict[str, Any]":
         "on_trial": not generation.blessed,
         "golden": golden or None,
         "golden_generation": max((number for number, target in numbers.items() if target == golden), default=0),
+        "golden_since": machine.golden.since(),
         "rollback": None
         if last is None
         else {"left": last.left, "to": last.to, "reason": last.reason, "at": last.at, "how": last.how},

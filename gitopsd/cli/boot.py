@@ -40,7 +40,7 @@ def reset(args: Namespace, terminal: Terminal) -> int:
 def golden_show(args: Namespace, terminal: Terminal) -> int:
     """Show which generation is golden; 1 if none is."""
     answer = _asked(args, terminal)
-    found = {key: answer.get(key) for key in ("golden", "golden_generation")}
+    found = {key: answer.get(key) for key in ("golden", "golden_generation", "golden_since")}
     if args.json:
         terminal.print(json.dumps(found))
     elif found["golden"]:

@@ -196,8 +196,9 @@ def golden(answer: Json) -> str:
     """The golden generation in one line."""
     if not answer.get("golden"):
         return "none: nothing is fallen back to at boot"
-    number = answer.get("golden_generation")
-    return f"{answer['golden']}{f' (generation {number})' if number else ''}"
+    number, since = answer.get("golden_generation"), answer.get("golden_since")
+    pinned = f", pinned {clock(since)}" if since else ""
+    return f"{answer['golden']}{f' (generation {number})' if number else ''}{pinned}"
 
 
 def _assessed(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:

@@ -344,6 +344,7 @@ class Boot:
     rollback: BootRollback | None
     troubles: list[str]
     stage: str
+    golden_since: float
 
 
 @dataclass(kw_only=True)

@@ -117,6 +117,11 @@ def _systems(now: Snapshot) -> Iterator[Metric]:
         "The generation that a bad boot falls back to.",
         {"toplevel": golden, "generation": number} if golden is not None else None,
     )
+    yield _gauge(
+        "golden_timestamp_seconds",
+        "When it was pinned; 0 if there is none, or the clock was not set then.",
+        now.boot.golden_since if golden is not None else 0,
+    )
     yield _gauge("drift", "What runs is not what was deployed last.", now.system.drift)
     yield _gauge(
         "reboot_required", "The boot default has parts that only a reboot brings into use.", bool(now.system.reboot)

@@ -71,6 +71,12 @@ class GoldenGeneration:
         return await self._boot_entry()
 
     def _pin(self, toplevel: StorePath) -> None:
+        """Whether it has a boot entry is not known until the boot loader is installed: bless does that if we cannot."""
+        record = self._machine.record
+        generation = record.generation(toplevel, mend=True)
+        if generation.entry and self._machine.golden.target() != toplevel:
+            generation.entry = False
+            record.save(generation)
         self._machine.golden.set(toplevel)
         self._machine.golden.keep_only_current()
 

@@ -206,6 +206,12 @@ class Booting(Machine):
     def stopping(self) -> bool:
         return True
 
+    def restarted(self, unit: str) -> bool:
+        return self.world.restarted
+
+    def verify_broke(self) -> bool:
+        return self.world.verify_broke
+
     def asked_for_emergency(self) -> bool:
         return self.world.repairs
 
@@ -239,6 +245,8 @@ class World:
         self.no_loader = False
         self.repairs = False  # emergency mode was asked for
         self.auto_pin = True
+        self.restarted = False  # systemd has started the unit again after a kill
+        self.verify_broke = False
         for name in ("profiles", "loader", "run"):
             (directory / name).mkdir()
 

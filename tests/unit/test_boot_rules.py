@@ -1,14 +1,23 @@
 """What must hold for boots, point by point (the numbers are those of the requirement), on a machine in a directory."""
 
+import itertools
 import json
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from unit.boot_world import GOLDEN, NEWER, THIRD, World, proved
+from unit.boot_world import GOLDEN, NEWER, THIRD, Booting, CrashDisk, Rebooted, World, proved
 
+from gitopsd.boot.begin import begin
 from gitopsd.boot.disk import Disk
 from gitopsd.boot.judge import Rules
+from gitopsd.boot.place import Machine
+from gitopsd.boot.verdict import bad, bless, carry_on, known
+from gitopsd.boot.verify import verify
+from gitopsd.config import load
+from gitopsd.errors import ConfigError
 
 
 @pytest.fixture
@@ -79,6 +88,18 @@ def test_4_no_golden_no_rollback_no_reboot_and_the_reason_is_shown(tmp_path: Pat
         assert "no golden generation" in world.notice()
     assert world.own_reboots == 0
     assert world.default == NEWER
+
+
+def test_2_golden_says_since_when_unless_the_clock_was_not_set(world: World) -> None:
+    link = world.root / "profiles" / "system-profiles" / "golden-1-link"
+    assert world.at().golden.since() == pytest.approx(time.time(), abs=600)
+    os.utime(link, (2e9, 2e9), follow_symlinks=False)
+    world.boot()  # it is golden already, and stays so since then
+    assert world.at().golden.since() == 2e9
+    os.utime(link, (60.0, 60.0), follow_symlinks=False)
+    assert world.at().golden.since() == 0
+    world.at().golden.remove()
+    assert world.at().golden.since() == 0
 
 
 def test_6_what_was_deployed_is_not_golden_before_it_has_booted_well(world: World) -> None:
@@ -294,3 +315,211 @@ def test_11_what_userspace_cannot_see_is_said_with_what_covers_it() -> None:
     text = page.read_text(encoding="utf-8")
     for words in ("kernel hangs", "boot.loader.systemd-boot.bootCounting", "panic=", "RuntimeWatchdogSec"):
         assert words in text, words
+
+
+class Killed(BaseException):
+    """The process is killed here, and the machine runs on."""
+
+
+class KillDisk(CrashDisk):
+    """Kills the process that writes, before one of its steps; what it wrote is there."""
+
+    def step(self) -> None:
+        self.done += 1
+        if self.done == self.at:
+            raise Killed
+
+
+def killed_then_restarted(world: World, at: int) -> str:
+    """A boot whose begin, verify or bless is killed at a step, and started again by systemd; how it ends.
+
+    Empty if there is no such step any more.
+    """
+    world.boots += 1
+    world.booted = world.default
+    disk = KillDisk(at)
+    machine, again = world.at(disk), world.at(CrashDisk())
+    manner = world.manners[world.booted][0]
+    try:
+        for step in (begin, lambda it: verdict(it, manner, world)):
+            try:
+                step(machine)
+            except Killed:
+                world.restarted = True
+                step(again)
+                world.restarted = False
+    except Rebooted:
+        world.restarted = False
+        world.own_reboots += 1
+        return "rebooted" if disk.done >= at else ""
+    return "up" if disk.done >= at else ""
+
+
+def verdict(machine: Booting, manner: str, world: World) -> None:
+    """What verify and bless do, without asking systemd about units."""
+    if manner == "good":
+        bless(machine, auto_pin=True)
+    elif known(machine) == "bad" and machine.restarted(""):
+        carry_on(machine, world.rules)
+    else:
+        bad(machine, "sshd.service has failed", world.rules)
+
+
+def killed_at_each_step(directory: Path, prepare: Callable[[World], None]) -> Iterator[World]:
+    """Worlds whose next boot was killed, each at another step."""
+    for at in itertools.count(1):
+        (directory / str(at)).mkdir()
+        world = proved(directory / str(at))
+        prepare(world)
+        if not killed_then_restarted(world, at):
+            assert at > 8
+            return
+        yield world
+
+
+@pytest.mark.parametrize("boot", [1, 2], ids=["first bad boot", "second bad boot"])
+def test_1_whoever_kills_begin_or_verify_the_bad_boot_is_counted_and_what_follows_is_done(
+    tmp_path: Path, boot: int
+) -> None:
+    def bad_boots(world: World) -> None:
+        world.deploy(NEWER, "bad")
+        for _ in range(boot - 1):
+            assert world.boot() == "rebooted"
+
+    for world in killed_at_each_step(tmp_path, bad_boots):
+        assert world.own_reboots == boot
+        assert world.failures(NEWER) == boot
+        assert world.settle() == GOLDEN
+        assert world.own_reboots == 2
+        assert world.default == world.at().system.target() == world.at().golden.target() == GOLDEN
+        last = world.at().record.rollback()
+        assert last is not None
+        assert last.how == "landed"
+
+
+def test_1_whoever_kills_begin_when_it_falls_back_the_rollback_is_finished(tmp_path: Path) -> None:
+    def hangs(world: World) -> None:
+        world.deploy(NEWER, "hang")
+        assert [world.boot(), world.boot()] == ["hung", "hung"]
+
+    for world in killed_at_each_step(tmp_path, hangs):
+        assert world.settle() == GOLDEN
+        assert world.own_reboots == 1
+        assert world.failures(NEWER) == 2
+
+
+def test_1_whoever_kills_bless_the_generation_is_golden_and_has_its_boot_entry(tmp_path: Path) -> None:
+    for world in killed_at_each_step(tmp_path, lambda world: world.deploy(NEWER, "good")):
+        assert world.at().golden.target() == NEWER
+        assert world.at().record.generation(NEWER).entry
+        assert (world.own_reboots, world.failures(NEWER)) == (0, 0)
+
+
+def test_1_a_bad_verdict_is_not_acted_on_again_when_a_person_starts_verify(world: World) -> None:
+    world.rules = Rules(stay=True)
+    world.deploy(NEWER, "bad")
+    world.boot()
+    said = world.notice()
+    world.rules = Rules()
+    assert verify(world.at()) == 1
+    assert (world.own_reboots, world.notice()) == (0, said)
+
+
+def test_1_a_shutdown_in_order_does_not_excuse_a_boot_whose_verify_broke(world: World) -> None:
+    world.verify_broke = True
+    world.deploy(NEWER, "shut-down", "shut-down", "good")
+    world.boot()
+    assert world.failures(NEWER) == 1
+    world.boot()
+    assert world.boot() == "left"
+    assert world.settle() == GOLDEN
+
+
+def test_3_no_more_attempts_than_the_record_remembers(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    host = '[config]\nrepo_url = "git@example.org:rain/nix-config.git"\n'
+    for wrong in ("0", "-1", "21", "10000", "true", '"2"', "2.0"):
+        path.write_text(f"{host}[boot]\nmax_attempts = {wrong}\n")
+        with pytest.raises(ConfigError, match="max_attempts"):
+            load(path)
+        machine = Machine(str(tmp_path / "boot"), str(path))
+        assert machine.rules().max_attempts == 2
+        assert "boot.max_attempts" in machine.record.troubles[0]
+    path.write_text(f"{host}[boot]\nmax_attempts = 20\n")
+    assert load(path).boot.max_attempts == Machine(str(tmp_path / "boot"), str(path)).rules().max_attempts == 20
+    (tmp_path / "world").mkdir()
+    world = proved(tmp_path / "world", Rules(max_attempts=20))
+    world.deploy(NEWER, "bad")
+    assert world.settle(most=30) == GOLDEN
+    assert world.own_reboots == 20
+
+
+def test_7_a_file_that_never_ends_makes_nobody_wait(world: World) -> None:
+    world.deploy(NEWER, "hang", "bad")
+    world.boot()
+    path = next((world.root / "state" / "boot").glob("generation-n*.json"))
+    for make in (
+        lambda: os.mkfifo(path),
+        path.mkdir,
+        lambda: path.write_text("[" * 200_000),
+        lambda: path.write_bytes(b" " * (2 << 20)),
+        lambda: path.symlink_to(path),
+    ):
+        path.unlink() if path.exists() or path.is_symlink() else None
+        make()
+        assert world.at(Disk()).record.generation(NEWER, mend=True).doubt
+        assert not os.path.lexists(path)
+    assert world.settle() == GOLDEN
+
+
+def test_7_whoever_holds_the_lock_does_not_keep_a_bad_boot_from_its_verdict(world: World) -> None:
+    world.deploy(NEWER, "bad")
+    fd = world.at().record.lock()
+    machine = world.at()
+    machine.record.patience = 0.1
+    with pytest.raises(OSError, match="locked"):
+        machine.record.lock()
+    world.boots, world.booted = world.boots + 1, world.default
+    begin(machine)
+    with pytest.raises(Rebooted):
+        bad(machine, "sshd.service has failed", world.rules)
+    assert world.failures(NEWER) == 1
+    os.close(fd)
+
+
+@pytest.mark.parametrize("what", ["file", "dangling link", "link to itself", "link elsewhere"])
+@pytest.mark.parametrize("where", ["state/boot", "state"])
+def test_8_whatever_stands_where_the_record_belongs_the_machine_boots_and_is_not_rebooted(
+    tmp_path: Path, what: str, where: str
+) -> None:
+    world = proved(tmp_path)
+    world.deploy(NEWER, "bad")
+    place, aside = tmp_path / where, tmp_path / "elsewhere"
+    place.rename(aside)
+    match what:
+        case "file":
+            place.write_text("not a directory")
+        case "dangling link":
+            place.symlink_to(tmp_path / "nowhere")
+        case "link to itself":
+            place.symlink_to(place)
+        case _:
+            place.symlink_to(aside)
+    ended = [world.boot() for _ in range(3)]
+    if what == "link elsewhere":  # which is fine
+        assert ended == ["rebooted", "rebooted", "up"]
+        assert world.booted == GOLDEN
+        return
+    assert ended == ["up"] * 3
+    assert world.own_reboots == 0
+    assert "cannot be recorded" in world.notice()
+
+
+def test_2_a_golden_that_a_person_has_linked_by_hand_counts(world: World) -> None:
+    path = world.root / "profiles" / "system-profiles" / "golden"
+    path.unlink()
+    path.symlink_to(GOLDEN)
+    assert world.at().golden.target() == GOLDEN
+    world.deploy(NEWER, "bad")
+    assert world.settle() == GOLDEN
+    assert path.readlink() == Path("golden-1-link")  # as nix has it, and the boot loader's scripts

@@ -22,6 +22,7 @@ FACTS = BootFacts(
     on_trial=True,
     golden=OLD,
     golden_generation=3,
+    golden_since=500_000.0,
     rollback=BootRollback(left=NEW, to=OLD, reason="2 bad boots", at=1_000_000.0, how="landed"),
     troubles=("a record counts as unknown",),
 )
@@ -44,7 +45,7 @@ async def test_boot_status_begins_with_the_line_that_people_grep_for(daemon: Dae
     assert lines[0] == "Boot failure count: 1 / 2"
     assert f"booted:   {NEW}" in lines
     assert "verdict:  bad: sshd.service has failed; on trial, it has never booted well" in lines
-    assert f"golden:   {OLD} (generation 3)" in lines
+    assert f"golden:   {OLD} (generation 3), pinned 1970-01-06 18:53:20" in lines
     assert "rollback: 1970-01-12 13:46:40, golden booted well" in lines
     assert "trouble:  a record counts as unknown" in lines
     assert json.loads((await run(daemon, "boot", "status", "--json")).out)["verdict"] == "bad"
@@ -58,7 +59,7 @@ async def test_status_shows_a_bad_boot(daemon: Daemon) -> None:
 
 
 async def test_golden_show_tells_which_or_ends_with_1(daemon: Daemon) -> None:
-    assert await run(daemon, "golden", "show") == Ran(0, f"{OLD} (generation 3)\n", "")
+    assert await run(daemon, "golden", "show") == Ran(0, f"{OLD} (generation 3), pinned 1970-01-06 18:53:20\n", "")
     daemon.supervisor.current = msgspec.structs.replace(daemon.supervisor.current, boot=BootFacts())
     told = await run(daemon, "golden", "show")
     assert (told.code, told.out) == (1, "")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from unit.fakes import OLD
 from unit.test_cli_run import run
 from unit.test_control_fakes import Daemon, detail, person, rejection, snapshot
 from unit.world import World, upgraded
@@ -55,7 +56,7 @@ def test_what_is_true_now_is_told() -> None:
         rejected=(rejection(),),
         blocked="look",
         system=SystemFacts(drift=True, reboot=("kernel",)),
-        boot=BootFacts(failures=1, verdict="good"),
+        boot=BootFacts(failures=1, verdict="good", golden=OLD, golden_since=40.0),
         last_good=LastGood(sync=20.0, upgrade=10.0, contact=30.0),
     )
     text = metrics(now).text()
@@ -65,6 +66,8 @@ def test_what_is_true_now_is_told() -> None:
     assert value(text, "gitopsd_last_success_timestamp_seconds", kind="sync") == 20
     assert value(text, "gitopsd_last_success_timestamp_seconds", kind="upgrade") == 10
     assert value(text, "gitopsd_last_contact_timestamp_seconds") == 30
+    assert value(text, "gitopsd_golden_timestamp_seconds") == 40
+    assert value(metrics(snapshot()).text(), "gitopsd_golden_timestamp_seconds") == 0
     assert value(text, "gitopsd_quarantined_files", user="rain") == 1
     assert value(text, "gitopsd_parked_conflicts", user="rain") == len(rain.parked)
     for name in ("drift", "reboot_required", "blocked", "rejected_revisions", "boot_attempts", "boot_good"):
