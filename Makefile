@@ -42,9 +42,10 @@ tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit t
 endure: $(VENV)/.ready ## 10,000 cycles, and a long fuzzing of socket and configuration
 	LOAD_CYCLES=10000 FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) $(PY) -m pytest tests/load tests/fuzz
 
-soak: image ## power cuts at every step of a boot; then model-based tests of the dotfiles for SOAK_MINUTES (60)
+soak: image ## kill -9 and power cuts at every step of a boot; then model-based tests of the dotfiles for SOAK_MINUTES (60)
 	SOAK_CUTS=2000 $(PY) -m pytest tests/unit/test_boot_cuts.py
 	SOAK_POWER_CUTS=20 $(PY) -m pytest tests/e2e/test_boot.py -k power_cuts
+	CRASHES=all $(PY) -m pytest -s tests/e2e/test_boot_killed.py
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=$(or $(SOAK_MINUTES),60) python3 -m pytest -p no:cacheprovider tests/soak
 
 crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about 20 minutes

@@ -6,6 +6,7 @@ It runs before most of the system is up. It fails open: whatever goes wrong in i
 from gitopsd.boot.fallback import fall_back
 from gitopsd.boot.judge import ROLL_BACK, Case, Rules, at_begin, is_golden_after_rollback
 from gitopsd.boot.place import INSTALL, SWITCHED, Machine, shown
+from gitopsd.boot.profiles import CLOCK_SET
 from gitopsd.boot.record import BAD, GOLDEN_FAILED, INDETERMINATE, LEFT, PENDING, Attempt
 
 GOES_ON, REBOOTS, UNRECORDED = range(3)
@@ -34,6 +35,8 @@ def begin(machine: Machine) -> int:
     if attempt is None:
         attempt = Attempt(boot, machine.now())
         generation.attempts.append(attempt)
+    if attempt.at < CLOCK_SET:
+        machine.notice.say("the clock is not set: the times of this boot are wrong, what is counted is not")
     attempt.verdict = PENDING
     decision, why, rules = "", "", None
     case = machine.case(generation, boot, recorded=True)

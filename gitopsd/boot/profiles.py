@@ -13,7 +13,8 @@ from gitopsd.boot.disk import Disk, link_text
 SYSTEM = "/nix/var/nix/profiles/system"
 GOLDEN = "/nix/var/nix/profiles/system-profiles/golden"
 STORE = "/nix/store/"
-_CLOCK_SET = 1_000_000_000.0  # in 2001: a clock that says less has never been set
+CLOCK_SET = 1_000_000_000.0
+"""In 2001: a clock that says less has never been set."""
 
 
 class Profile:
@@ -50,7 +51,7 @@ class Profile:
             made = os.lstat(self.path if link.startswith(STORE) else self._beside(link)).st_mtime if link else 0.0
         except OSError:
             return 0.0
-        return made if made > _CLOCK_SET else 0.0
+        return made if made > CLOCK_SET else 0.0
 
     def generations(self) -> dict[int, str]:
         """All generations: number to store path."""

@@ -1,6 +1,7 @@
 """What is known of this boot and of golden, as it is shown: by the daemon, and by the command line without it."""
 
 from gitopsd.boot.place import Machine
+from gitopsd.boot.profiles import CLOCK_SET
 from gitopsd.boot.record import Damaged, Generation
 
 TYPE_CHECKING = False  # typing's own constant would import typing
@@ -27,6 +28,8 @@ def view(machine: Machine, max_attempts: int) -> "dict[str, Any]":
     troubles = list(record.troubles)
     if golden and not machine.whole(golden):
         troubles.append(f"golden is gone or not whole: {golden}; there is no rollback at boot")
+    if attempt is not None and attempt.at < CLOCK_SET:
+        troubles.append("the clock was not set when this boot began: its times are wrong, its counts are not")
     numbers = machine.system.generations()
     return {
         "toplevel": booted or None,

@@ -272,7 +272,16 @@ WantedBy=multi-user.target
 """
 
 
+# What an interpreter reads at its start, also an isolated one: the clock stands in 1970 from then on.
+IN_1970 = "import time; time.time = time.monotonic\n"
+
+
 def test_1_a_boot_that_hangs_is_counted_once_the_power_is_cut_and_begin_falls_back(lab: Lab) -> None:
+    """All of it with a clock that has never been set.
+
+    A machine of the lab has its host's clock: no namespace has a real time of its own, and nspawn lets nobody set it. So
+    it is the interpreter's clock that stands in 1970, in all programs of the machine, the daemon and its tools included.
+    """
     scene = set_up(lab, "malphas", more=BOOT_MODE)
     malphas = scene.hosts["malphas"]
     good = malphas.booted_system()
@@ -282,6 +291,7 @@ def test_1_a_boot_that_hangs_is_counted_once_the_power_is_cut_and_begin_falls_ba
     assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
     bad = malphas.boot_default()
     malphas.shutdown()
+    malphas.write("/usr/lib/python3/dist-packages/in-1970.pth", IN_1970)
     for _ in range(2):
         malphas.boot(wait=False)
         malphas.until(lambda: malphas.active_state("hangs.service") == "activating", what="the hang")
@@ -292,6 +302,11 @@ def test_1_a_boot_that_hangs_is_counted_once_the_power_is_cut_and_begin_falls_ba
     told = malphas.run(["gitopsctl", "boot", "status"]).stdout
     assert "2 bad boots; the last one: it ended with no verdict" in told
     assert "Boot failure count: 0 / 2" in told
+    assert "verdict:  good" in told
+    assert "rollback: 1970-" in told
+    assert "trouble:  the clock was not set when this boot began" in told
+    assert "the clock is not set" in malphas.run(["journalctl", "-b", "-t", "golden-generation", "-o", "cat"]).stdout
+    assert golden(malphas) == good
 
 
 def test_1_a_generation_that_ends_in_emergency_mode_comes_back_by_itself(lab: Lab) -> None:

@@ -16,6 +16,7 @@ from gitopsd.boot.judge import Rules
 from gitopsd.boot.place import Machine
 from gitopsd.boot.verdict import bad, bless, carry_on, known
 from gitopsd.boot.verify import verify
+from gitopsd.boot.view import view
 from gitopsd.config import load
 from gitopsd.errors import ConfigError
 
@@ -287,6 +288,7 @@ def test_a_clock_of_1970_changes_nothing(world: World, monkeypatch: pytest.Monke
     monkeypatch.setattr("unit.boot_world.Booting.now", lambda _: 0.0)
     world.deploy(NEWER, "hang")
     assert world.settle() == GOLDEN
+    assert any("the clock was not set" in trouble for trouble in view(world.at(), 2)["troubles"])
 
 
 def test_forgiven_boots_are_forgotten(world: World) -> None:
