@@ -899,6 +899,23 @@ class BootRollback(Value, frozen=True, kw_only=True):
     how: str
 
 
+class LoaderCount(Value, frozen=True, kw_only=True):
+    """What the boot loader itself counts of the entry that was booted.
+
+    Args:
+        state: `pending`, `good`, `bad`, or `unknown`: the entry is not found.
+        left: tries that it has left.
+        done: tries of it, this one included.
+        entry: its file name now.
+
+    """
+
+    state: str
+    left: int
+    done: int
+    entry: str
+
+
 class BootFacts(Value, frozen=True, kw_only=True):
     """The assessment of this boot, and the golden generation.
 
@@ -915,6 +932,7 @@ class BootFacts(Value, frozen=True, kw_only=True):
         troubles: what is wrong with the record or with golden, one sentence each.
         stage: the unit of the assessment that runs now; empty if none does.
         golden_since: when golden was pinned, in seconds since the epoch; 0 if there is none, or the clock was not set.
+        loader: what the boot loader itself counts of this entry; None if it does not.
 
     """
 
@@ -930,6 +948,7 @@ class BootFacts(Value, frozen=True, kw_only=True):
     troubles: tuple[str, ...] = ()
     stage: str = ""
     golden_since: float = 0.0
+    loader: LoaderCount | None = None
 
 
 class Pinned(Value, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ TYPE_CHECKING = False  # typing's own constant would import typing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gitopsd.boot.loader import Loader
+
 CONFIG = "/etc/gitopsd/config.toml"
 VERIFY = "gitopsd-boot-verify.service"
 GOES_DOWN = 75  # how verify ends when the machine is shut down before its verdict
@@ -140,6 +142,12 @@ class Machine:
             )
             attempts = 2
         return Rules(max_attempts=attempts, trial_only=trial_only is not False, stay=stay)
+
+    def loader(self) -> "Loader":
+        """The boot loader."""
+        from gitopsd.boot.loader import Loader  # noqa: PLC0415 - not needed by begin
+
+        return Loader()
 
     def case(self, generation: Generation, boot: str, *, recorded: bool) -> Case:
         """Everything that a decision looks at."""

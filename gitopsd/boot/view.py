@@ -30,6 +30,11 @@ def view(machine: Machine, max_attempts: int) -> "dict[str, Any]":
         troubles.append(f"golden is gone or not whole: {golden}; there is no rollback at boot")
     if attempt is not None and attempt.at < CLOCK_SET:
         troubles.append("the clock was not set when this boot began: its times are wrong, its counts are not")
+    default, loader = machine.system.target(), machine.loader()
+    if default != booted and (entry := loader.gave_up(default)):
+        troubles.append(
+            f"the boot loader has given up on the boot default {default}: {entry} has no tries left, so it boots an older one"
+        )
     numbers = machine.system.generations()
     return {
         "toplevel": booted or None,
@@ -46,4 +51,5 @@ def view(machine: Machine, max_attempts: int) -> "dict[str, Any]":
         else {"left": last.left, "to": last.to, "reason": last.reason, "at": last.at, "how": last.how},
         "troubles": troubles,
         "stage": "",
+        "loader": loader.counter(),
     }

@@ -174,6 +174,14 @@ _LANDED = {
 }
 
 
+_COUNTED = {
+    "pending": "no verdict yet",
+    "good": "good, no longer counted",
+    "bad": "bad, not booted by default any more",
+    "unknown": "its entry is not found",
+}
+
+
 def boot(answer: Json) -> list[str]:
     """How this boot and its generation stand. The first line is one that people grep for."""
     lines = [f"Boot failure count: {answer.get('failures', 0)} / {answer.get('max_attempts', 2)}"]
@@ -185,6 +193,11 @@ def boot(answer: Json) -> list[str]:
     trial = "; on trial, it has never booted well" if toplevel and answer.get("on_trial") else ""
     lines.append(f"verdict:  {verdict}{reason}{stage}{trial}")
     lines.append(f"golden:   {golden(answer)}")
+    if count := answer.get("loader"):
+        tries = f"{count['left']} tries left, {count['done']} done"
+        lines.append(
+            f"loader:   counts too: {_COUNTED.get(count['state'], count['state'])} ({tries}: {flat(count['entry'])})"
+        )
     if last := answer.get("rollback"):
         lines.append(f"rollback: {clock(last['at'])}, {_LANDED.get(last['how'], last['how'])}")
         lines += [f"          left {last['left']}", f"          {first(last['reason'])}"]

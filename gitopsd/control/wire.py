@@ -330,6 +330,16 @@ class BootRollback:
 
 
 @dataclass(kw_only=True)
+class LoaderCount:
+    """See `types.LoaderCount`."""
+
+    state: str
+    left: int
+    done: int
+    entry: str
+
+
+@dataclass(kw_only=True)
 class Boot:
     """See `types.BootFacts`."""
 
@@ -345,6 +355,7 @@ class Boot:
     troubles: list[str]
     stage: str
     golden_since: float
+    loader: LoaderCount | None
 
 
 @dataclass(kw_only=True)

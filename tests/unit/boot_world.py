@@ -14,6 +14,7 @@ from pathlib import Path
 from gitopsd.boot.begin import begin
 from gitopsd.boot.disk import Disk
 from gitopsd.boot.judge import Rules
+from gitopsd.boot.loader import Loader
 from gitopsd.boot.notice import Notice
 from gitopsd.boot.place import Machine
 from gitopsd.boot.profiles import Profile
@@ -217,6 +218,9 @@ class Booting(Machine):
 
     def allow(self, seconds: float) -> None:
         pass
+
+    def loader(self) -> Loader:
+        return Loader(str(self.world.root / "efivars"), (str(self.world.root / "esp"),))
 
     def rules(self) -> Rules:
         return self.world.rules

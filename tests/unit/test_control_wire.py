@@ -42,6 +42,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Attempt: types.Attempt,
     wire.System: types.SystemFacts,
     wire.BootRollback: types.BootRollback,
+    wire.LoaderCount: types.LoaderCount,
     wire.Reboot: types.RebootNeed,
     wire.Suspension: types.Suspension,
     wire.Boot: types.BootFacts,
