@@ -277,6 +277,8 @@ class PersonDotfiles:
                 notices.append(_drift(row.target, source))
             elif (other := other_kind(home, row.target, source)) is not None:
                 notices.append(other)
+            elif home.size(row.target) > NEW_FILE_LIMIT:
+                notices.append(_too_big_here(row.target))
             elif self._held().holds(source):
                 notices.append(_both_edited(row.target))
             elif source in here.in_conflict:  # to capture it would be to settle the conflict
@@ -753,6 +755,14 @@ def _ignored(path: str) -> Notice:
         "not captured, and no other host has it",
         path=printable(path),
         advice=f"git check-ignore -v {quote(printable(path))}  # names the line; or chezmoi forget the file",
+    )
+
+
+def _too_big_here(target: str) -> Notice:
+    return Notice(
+        what=f"{printable(target)} is over {NEW_FILE_LIMIT // 1024 // 1024} MiB now: it is kept and not captured",
+        path=printable(target),
+        advice=f"chezmoi forget ~/{printable(target)}  # or make it smaller",
     )
 
 

@@ -286,6 +286,13 @@ class Home:
         except OSError:
             return 0
 
+    def size(self, target: str) -> int:
+        """How many bytes a file of the home has; 0 if there is none."""
+        try:
+            return os.lstat(f"{self._account.home}/{target}").st_size
+        except OSError:
+            return 0
+
     def is_folder(self, source: str) -> bool:
         """Whether a source is a directory."""
         return Path(self._source, source).is_dir()

@@ -211,3 +211,14 @@ async def test_a_person_who_wants_chezmoi_to_ask_is_not_asked(pair: tuple[Host, 
     a.edit(".config/app.conf", "x = 1", "x = 2")
     await once(a, b)
     assert b.read(".config/app.conf") == "x = 2\n"
+
+
+async def test_a_file_that_grew_over_the_limit_holds_back_no_other(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    b.run("truncate", "--size=65M", ".bashrc")
+    b.edit(".config/app.conf", "x = 1", "x = 2")
+    facts = await b.sync()
+    assert (facts.word, facts.captured) == (SyncWord.success_local_only, ("dot_config/app.conf",))
+    assert [notice.path for notice in facts.notices] == [".bashrc"]
+    assert (b.home / ".bashrc").stat().st_size == 65 * 1024 * 1024
+    assert a.remote.show("main", "dot_config/app.conf") == "x = 2\n"
