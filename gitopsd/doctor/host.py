@@ -251,7 +251,7 @@ def system() -> Iterator[Finding]:
 
 
 async def builds(processes: Processes, system: SystemConfig) -> Finding:
-    """Who evaluates the configuration, and can that be limited?"""
+    """Who evaluates the configuration?"""
     found = await worker(processes, system.build_user, WORKSHOP)
     if found.account is not None:
         return ok("builds", f"{system.build_user} evaluates and builds, through the nix daemon")

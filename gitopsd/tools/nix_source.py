@@ -19,7 +19,7 @@ from gitopsd.tools.process import CommandFailed, Processes, Result
 from gitopsd.types import Revision, StorePath, parse_store_path
 
 _JSON_LOG = ("--log-format", "internal-json")
-# Inputs are fetched by what they say, never by what a flake wishes for nix's settings.
+# Nix's settings are this machine's, whatever the flake wishes.
 _CAREFUL = ("--option", "accept-flake-config", "false", "--option", "connect-timeout", "10")
 _QUICK = 60.0  # seconds for a command that fetches nothing
 

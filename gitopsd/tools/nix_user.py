@@ -1,7 +1,7 @@
 """Who evaluates and builds: a system user without rights of its own, who asks the nix daemon for what is built.
 
-Whoever may push to the configuration decides what root runs. But what is evaluated is not meant to be run yet: its
-author may be known (signatures), its checks not made. And an evaluation that is not pure reads what its user may read.
+Whoever may push to the configuration decides what root runs. But what is only evaluated has not passed its checks, and
+an evaluation that is not pure reads what its user may read, and puts it into the store, which everybody may read.
 """
 
 import os
@@ -105,7 +105,7 @@ async def worker(processes: Processes, user: str, place: Path) -> Worker:
     except Failed:
         return Worker(
             why_root=f"there is no user {user!r} on this host",
-            advice=f"useradd --system --user-group --home-dir {place / _HOME} {user}",
+            advice=f"useradd --system --user-group --home-dir {place / _HOME} {user} (on NixOS, declare it in users.users)",
         )
     if account.uid == 0:
         return Worker(why_root=f"{user!r} is root", advice="name a system user as config.build_user")
