@@ -58,17 +58,6 @@ def configuration() -> str:
         *_options(config.Config, ""),
     ]
     parts += _sections(config.Config, "")
-    if config.PLANNED:
-        parts += [
-            "",
-            "## Not yet",
-            "",
-            "These keys are known by name and refused, since this version does not have what they ask for:",
-            "",
-            "| key | what it will be for |",
-            "| --- | --- |",
-            *(f"| `{key}` | {what} |" for key, what in sorted(config.PLANNED.items())),
-        ]
     return "\n".join(parts) + "\n"
 
 

@@ -418,11 +418,6 @@ class Config(Section, frozen=True, kw_only=True):
     notify: NotifyConfig = NotifyConfig()
 
 
-# Options that the pages of the project name and this version does not have yet. Accepting one silently would be a
-# promise that is not kept.
-PLANNED: dict[str, str] = {}
-
-
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is wrong in the file.
 
@@ -507,9 +502,6 @@ def _section(kind: type[Section], raw: dict[str, Any], path: str, faults: list[F
 
 def _unknown(key: str, path: str, known: list[str]) -> Fault:
     where = f"{path}.{key}" if path else key
-    planned = PLANNED.get(re.sub(r"\[\d+\]", "", where))
-    if planned is not None:
-        return Fault(path=where, found="an option of a later version", expected=f"no such key yet ({planned})")
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"`{near[0]}`" if near else "one of " + ", ".join(f"`{name}`" for name in sorted(known))
     return Fault(path=where, found="an unknown key", expected=hint)

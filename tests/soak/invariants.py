@@ -132,7 +132,8 @@ def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, 
         return
     if not facts.published:
         raise fail(fleet, "1 durable", f"{name} says {facts.word.value} and has not read the remote back")
-    alone = noticed(site)
+    # What was left alone is nobody's affair any more once another host took the target from under chezmoi.
+    alone = noticed(site) | fleet.ledger.reasons[name].keys() - site.managed().keys()
     taken = {
         word
         for target, file in before.home.items()

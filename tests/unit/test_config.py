@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitopsd.config import PLANNED, Config, duration, load, parse
+from gitopsd.config import Config, duration, load, parse
 from gitopsd.errors import ConfigError
 
 GOOD = b"""
@@ -59,15 +59,6 @@ def test_what_is_no_toml_is_said_with_its_line() -> None:
 def test_bytes_that_are_no_text_are_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="is not TOML"):
         parse(b"\xff\xfe\x00")
-
-
-@pytest.mark.parametrize("key", sorted(PLANNED))
-def test_an_option_of_a_later_version_is_refused_by_name(key: str) -> None:
-    table, _, name = key.rpartition(".")
-    header = {"": "", "dotfiles": "[[dotfiles]]\n"}.get(table, f"[{table}]\n")
-    with pytest.raises(ConfigError, match="an option of a later version") as caught:
-        parse(f"{header}{name} = 1\n".encode())
-    assert PLANNED[key] in caught.value.message
 
 
 @pytest.mark.parametrize(
