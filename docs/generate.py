@@ -505,6 +505,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/cli.md": command_line,
     "docs/reference/journal.md": journal,
     "docs/reference/metrics.md": metrics,
+    "docs/reference/module.md": lambda: nixoptions.page(ROOT),
     "packaging/options.nix": nixoptions.module,
 }
 

@@ -10,6 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -200,3 +201,86 @@ def string(text: str) -> str:
     """A Nix string literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${").replace("\n", "\\n")
     return f'"{escaped}"'
+
+
+# -- the options that are written by hand --------------------------------------------------------------------------
+
+
+class Option(typing.NamedTuple):
+    """An option as a reader sees it; its default is Nix between backticks, or words."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def options(text: str, prefix: str = "") -> Iterator[Option]:
+    """The options that a module declares with mkOption and mkEnableOption, from its text as nixfmt lays it out.
+
+    Args:
+        text: the module.
+        prefix: only options whose names begin with this.
+
+    Raises:
+        ValueError: an option has no description.
+
+    """
+    within: list[tuple[int, str]] = []
+    lines = text.splitlines()
+    for number, line in enumerate(lines):
+        opened = re.fullmatch(r"( +)([\w.]+) = (\{|mkOption \{|mkEnableOption \"(.*)\";)", line)
+        if opened is None:
+            continue
+        indent = len(opened[1])
+        within = [each for each in within if each[0] < indent]
+        name = ".".join([*(part for _, part in within), opened[2]]).removeprefix("options.")
+        if opened[3] == "{":
+            within.append((indent, opened[2]))
+        elif name.startswith(prefix):
+            if opened[4] is not None:
+                yield Option(name, "false", f"Whether to enable {opened[4]}.")
+            else:
+                body = "\n".join(lines[number : lines.index(f"{opened[1]}}};", number)])
+                yield _described(name, body, indent + 2)
+
+
+def _described(name: str, body: str, indent: int) -> Option:
+    said = dict(re.findall(rf"(?ms)^ {{{indent}}}(\w+) =\s(.*?);(?=\n {{{indent}}}\w+ =|\Z)", body))
+    if "description" not in said:
+        raise ValueError(f"{name} has no description")
+    default = said.get("default", "")
+    if text := re.fullmatch(r'(?:lib\.)?literal(Expression|MD) "(.*)"', said.get("defaultText", default)):
+        default = text[2] if text[1] == "MD" else f"`{text[2]}`"
+    elif default:
+        default = f"`{' '.join(default.split())}`"
+    return Option(name, default, " ".join(said["description"].strip("\"' \n").split()))
+
+
+def page(root: Path) -> str:
+    """The page about the options of both modules.
+
+    Args:
+        root: the checkout.
+
+    """
+    parts = [
+        "# The NixOS modules",
+        "<!-- Written by docs/generate.py from packaging/module.nix and compat.nix; edit those. -->",
+        "",
+        "How to use them is told [here](../how-to/install-on-nixos.md). What stands below `services.gitopsd.settings` is the",
+        "[configuration](configuration.md): every option of it has a type, a default and a description in Nix too.",
+        *_table(options((root / "packaging/module.nix").read_text(encoding="utf-8"), "services.gitopsd")),
+        "",
+        "## The options of before",
+        "",
+        "From `nixosModules.compat`. Each sets options of `services.gitopsd`, which win where they are set too; the",
+        "[migration guide](../how-to/migration-guide.md) says which.",
+        *_table(options((root / "packaging/compat.nix").read_text(encoding="utf-8"), "myModules")),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(listed: typing.Iterable[Option]) -> Iterator[str]:
+    yield from ("", "| option | default | meaning |", "| --- | --- | --- |")
+    for option in listed:
+        yield f"| `{option.name}` | {option.default or 'none: it must be set'} | {option.meaning} |"

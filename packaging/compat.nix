@@ -102,7 +102,7 @@ in
       user = mkOption {
         type = types.str;
         default = if length persons == 1 then builtins.head persons else "";
-        defaultText = "the only normal user, if there is one only";
+        defaultText = lib.literalMD "the only normal user, if there is one only";
         description = "Whose dotfiles.";
       };
     };

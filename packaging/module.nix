@@ -49,6 +49,12 @@ let
         cp $raw $out
       '';
 
+  # journalctl compiles the catalogs of one directory, and on NixOS that is systemd's own.
+  catalogs = pkgs.runCommand "journal-catalogs" { } ''
+    mkdir $out
+    ln -s ${config.systemd.package}/lib/systemd/catalog/* ${cfg.package}/lib/systemd/catalog/* $out
+  '';
+
   # What [Install] says in each unit file; NixOS does not read those sections.
   installed = import ./install.nix { inherit lib; } ../units;
 
@@ -112,7 +118,7 @@ in
     checkConfig = mkOption {
       type = types.bool;
       default = pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform;
-      defaultText = literalExpression "whether programs for this host can run where it is built";
+      defaultText = lib.literalMD "whether programs for this host can run where it is built";
       description = "Run `gitopsctl config check` when the system is built.";
     };
 
@@ -255,6 +261,12 @@ in
           ++ cfg.extraPackages;
           reloadTriggers = [ config.environment.etc."gitopsd/config.toml".source ];
           unitConfig.X-StopOnRemoval = false;
+        };
+
+        # For `journalctl -x`. The unit is systemd's and asks whether /usr has changed, which it never does on NixOS.
+        systemd-journal-catalog-update = {
+          environment.SYSTEMD_CATALOG_SOURCES = "${catalogs}";
+          unitConfig.ConditionNeedsUpdate = [ "" ];
         };
       }
     ];

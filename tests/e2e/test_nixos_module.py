@@ -19,6 +19,12 @@ pytestmark = pytest.mark.lab
 SYNTAX_ERROR = "{ this is not nix"
 WORD = "/var/lib/chezmoi-sync/last-sync-status"
 LIMIT = 5.0  # of the exposure, as `systemd-analyze security` counts it
+CATALOG = nixmodule.ROOT / "packaging" / "gitopsd.catalog"
+# What the module builds: the catalogs of systemd and of the package, in one directory.
+CATALOGS = """
+mkdir /usr/share/journal-catalogs
+ln -s /usr/lib/systemd/catalog/*.catalog /usr/lib/systemd/catalog/of-the-package/* /usr/share/journal-catalogs
+"""
 # They end the boot that is bad, with the boot loader's tools: docs/explanation/security.md.
 EXEMPT = {
     "gitopsd-boot-begin.service",
@@ -203,10 +209,14 @@ def test_golden_generation(lab: Lab) -> None:
     scene.push_config("breaks sshd at boot", sshd_service=BAD_AT_BOOT)
     assert start(malphas, "auto-upgrade.service")[0] == 0
     assert malphas.boot_default() != good
+    malphas.write("/usr/lib/systemd/catalog/of-the-package/gitopsd.catalog", CATALOG.read_text(encoding="utf-8"))
+    malphas.sh(CATALOGS)
     malphas.reboot(timeout=120)
     assert malphas.booted_system() == malphas.boot_default() == good
     journal = malphas.run(["journalctl", "-t", "golden-generation", "--no-pager", "-o", "cat"]).stdout
     assert "Boot failure count: 1 / 2" in journal
+    explained = malphas.run(["journalctl", "-x", "-b", "-u", "gitopsd", "--no-pager"]).stdout
+    assert "Defined-By: gitopsd" in explained
     assert "Boot failure count: 0 / 2" in malphas.run(["show-boot-status"]).stdout
     assert good in malphas.run(["show-golden"]).stdout
     assert malphas.failed_units() == []

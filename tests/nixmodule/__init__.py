@@ -18,6 +18,21 @@ ROOT = HERE.parents[1]
 VARIABLE = "GITOPSD_NIXPKGS_LIB"
 MODULE, COMPAT = ROOT / "packaging" / "module.nix", ROOT / "packaging" / "compat.nix"
 RENDERED = HERE / "rendered.json"
+# What stands in for nixpkgs where the whole flake is evaluated: the real lib beside `nixpkgs.nix`.
+_NIXPKGS = """{
+  outputs =
+    _:
+    let
+      lib = import ./lib;
+    in
+    {
+      inherit lib;
+      legacyPackages = lib.genAttrs [ "x86_64-linux" "aarch64-linux" ] (
+        system: import ./nixpkgs.nix { inherit lib system; }
+      );
+    };
+}
+"""
 
 KINDS = {"services": "service", "sockets": "socket", "targets": "target", "timers": "timer"}
 # The daemon's units carry these to switch-to-configuration (nixos/lib/systemd-lib.nix).
@@ -37,20 +52,28 @@ class EvaluationError(Exception):
     """Nix refused; its message."""
 
 
-def evaluate(configuration: str, module: Path = MODULE) -> dict[str, Any]:
-    """What the module says for a configuration, given as Nix text.
+def evaluate(configuration: str, module: Path | None = MODULE) -> dict[str, Any]:
+    """What the module says for a configuration, given as Nix text, which may import it by itself.
 
     Raises:
         EvaluationError: an option does not exist or has a wrong type.
 
     """
     argv = ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", str(HERE / "evaluate.nix")]
-    argv += ["--arg", "modules", f"[ {module} ]", "--argstr", "configuration", configuration]
+    argv += ["--arg", "modules", f"[ {module or ''} ]", "--argstr", "configuration", configuration]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise EvaluationError(done.stderr)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def nixpkgs(directory: Path) -> Path:
+    """Make a flake that stands in for nixpkgs, in this directory, which must not exist; returns it."""
+    shutil.copytree(Path(os.environ[VARIABLE]) / "lib", directory / "lib")
+    shutil.copy(HERE / "nixpkgs.nix", directory)
+    (directory / "flake.nix").write_text(_NIXPKGS, encoding="utf-8")
+    return directory
 
 
 def toml(document: Mapping[str, Any]) -> str:
@@ -95,7 +118,9 @@ def files(evaluated: Mapping[str, Any], units: Path = ROOT / "units") -> tuple[s
                 written.pop(name, None)
                 continue
             packaged = units / name
-            if packaged.exists():
+            if stem.startswith("systemd-"):  # it is there, and NixOS adds to it
+                dropins[f"{name}.d/overrides.conf"] = _unit(said, _SECTION[kind])
+            elif packaged.exists():
                 written[name] = _without_install(packaged.read_text(encoding="utf-8")) + _install(said)
                 if text := _unit(said, _SECTION[kind]):
                     dropins[f"{name}.d/overrides.conf"] = text
@@ -122,6 +147,7 @@ def _unit(said: Mapping[str, Any], section: str) -> str:
     if said["path"]:
         places = list(dict.fromkeys(place for path in said["path"] for place in (f"{path}/bin", f"{path}/sbin")))
         own.append(f'Environment="PATH={":".join(places)}"')
+    own += [f'Environment="{key}={value}"' for key, value in said.get("environment", {}).items()]
     if "script" in said:
         own.append(f"ExecStart=/bin/sh -ec {json.dumps(said['script'])}")
     if said.get("restartIfChanged") is False:

@@ -39,7 +39,7 @@ let
       };
       runCommand =
         name: attributes: _script:
-        attributes.raw // { inherit name; };
+        (attributes.raw or (package "/usr/share/${name}")) // { inherit name; };
       formats.toml =
         { }:
         {
@@ -91,9 +91,11 @@ let
       environment.systemPackages = list;
       environment.etc = anything;
       networking.hostName = mkOption { type = types.str; };
+      services.openssh.enable = mkOption { default = false; };
       nix.package = mkOption { default = package "/usr"; };
       system.autoUpgrade.enable = mkOption { default = false; };
       systemd = {
+        package = mkOption { default = package "/usr"; };
         packages = list;
         services = units;
         sockets = units;

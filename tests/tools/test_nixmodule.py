@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from gitopsd.errors import ConfigError
 NIX_FILES = [
     ROOT / "flake.nix",
     *sorted((ROOT / "packaging").glob("*.nix")),
-    nixmodule.HERE / "evaluate.nix",
+    *sorted(nixmodule.HERE.glob("*.nix")),
     *sorted((ROOT / "tests/lab/nixos/lab").glob("*.nix")),
 ]
 REMOTE = "git@example.org:rain/nix-config.git"
@@ -191,6 +192,16 @@ def test_what_may_be_a_mistake_is_warned_of(more: str, words: str) -> None:
 
 
 @pytest.mark.usefixtures("_lib")
+def test_the_page_of_the_options_has_those_that_nix_knows() -> None:
+    told = evaluate('{ networking.hostName = "m"; }', COMPAT)["options"]
+    written = re.findall(r"(?m)^\| `([\w.]+)` \| `?(.*?)`? \|", (ROOT / "docs/reference/module.md").read_text())
+    known = {each["name"]: each["default"] for each in told if ".settings." not in each["name"]}
+    assert {name for name, _ in written} == set(known)
+    for name, default in written:
+        assert default == known[name] or known[name] is None, name
+
+
+@pytest.mark.usefixtures("_lib")
 def test_a_careful_configuration_has_no_warnings() -> None:
     more = f'{PEOPLE} services.gitopsd.settings.verify.validate_units = [ "sshd.service" ];'
     more += 'services.gitopsd.settings.dotfiles = [ { user = "rain"; repo_url = "x"; } ];'
@@ -200,7 +211,8 @@ def test_a_careful_configuration_has_no_warnings() -> None:
 @pytest.mark.usefixtures("_lib")
 def test_a_switch_neither_restarts_nor_stops_the_daemon() -> None:
     said = evaluate(enabled())
-    assert {unit["restartIfChanged"] for unit in said["services"].values()} == {False}
+    ours = {name: unit for name, unit in said["services"].items() if not name.startswith("systemd-")}
+    assert {unit["restartIfChanged"] for unit in ours.values()} == {False}
     assert said["services"]["gitopsd"]["unitConfig"]["X-StopOnRemoval"] is False
     text = (ROOT / "units" / "gitopsd.service").read_text(encoding="utf-8")
     assert "X-RestartIfChanged=false" in text
@@ -313,3 +325,71 @@ def test_a_line_of_services_gitopsd_wins_over_a_block() -> None:
     said = evaluate(f'{{ networking.hostName = "malphas"; {PEOPLE} {BLOCKS} {more} }}', COMPAT)
     settings = said["etc"]["gitopsd/config.toml"]["source"]["value"]
     assert (settings["config"]["branch"], settings["switch"]["mode"]) == ("stable", "boot")
+
+
+@pytest.fixture(scope="session")
+def flake(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """Runs `nix` on this flake, with a stand-in for nixpkgs: its lib, and empty packages."""
+    if reason := nixmodule.why_not():
+        pytest.skip(reason)
+    temporary = tmp_path_factory.mktemp("flake")
+    shutil.copytree(ROOT, temporary / "source", ignore=shutil.ignore_patterns(".*", "__pycache__", "site", "build"))
+    nixpkgs = nixmodule.nixpkgs(temporary / "nixpkgs")
+    instead = ["--no-write-lock-file", "--override-input", "nixpkgs", f"path:{nixpkgs}"]
+
+    def run(*words: str) -> str:
+        argv = ["nix", "--extra-experimental-features", "nix-command flakes", *words, *instead]
+        done = subprocess.run(argv, cwd=temporary / "source", capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_flake_is_what_nix_wants_of_a_flake(flake: Callable[..., str]) -> None:
+    flake("flake", "check", "--no-build", "--all-systems", "path:.")
+    shown = json.loads(flake("flake", "show", "--json", "--all-systems", "path:."))
+    shown = shown.get("inventory", shown)  # the latest nix has more to say around it
+    text = json.dumps(shown)
+    for name in ("devShells", "formatter", "nixosModules", "overlays", "packages", "checks"):
+        assert name in shown, name
+    for name in ("compat", "asyncvarlink", "vm", "nix", "package", "aarch64-linux"):
+        assert f'"{name}"' in text, name
+
+
+def test_the_package_installs_units_that_name_its_own_programs_and_all_that_belongs_to_it(
+    flake: Callable[..., str],
+) -> None:
+    out = Path(flake("build", "--no-link", "--print-out-paths", "path:.#default").strip())
+    units = sorted((out / "lib/systemd/system").iterdir())
+    assert {unit.name for unit in units} == {unit.name for unit in (ROOT / "units").glob("*.*")}
+    for unit in units:
+        for command in re.findall(r"(?m)^Exec\w+=(\S+)", unit.read_text(encoding="utf-8")):
+            assert command.startswith("/nix/store/"), (unit.name, command)
+    installed = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert {
+        "lib/systemd/catalog/gitopsd.catalog",
+        "share/gitopsd/alerts.yml",
+        "share/gitopsd/dashboard.json",
+        "share/completions/gitopsctl.bash",
+        "share/completions/_gitopsctl",
+        "share/completions/gitopsctl.fish",
+        "share/man/man1/gitopsctl.1",
+        "share/man/man8/gitopsd.8",
+    } <= installed
+
+
+@pytest.mark.usefixtures("_lib")
+@pytest.mark.parametrize("node", ["malphas", "griefling"])
+def test_the_machines_of_the_vm_test_can_be_configured(node: str) -> None:
+    modules = f"{{ default = {nixmodule.MODULE}; compat = {COMPAT}; }}"
+    vm = f"import {ROOT}/packaging/vm-test.nix {{ self.nixosModules = {modules}; }}"
+    said = evaluate(f'{{ imports = [ ({vm}).nodes.{node} ]; networking.hostName = "{node}"; }}', module=None)
+    assert said["failed"] == []
+    assert "gitopsd" in said["services"]
+
+
+def test_the_script_of_the_vm_test_is_python(flake: Callable[..., str]) -> None:
+    script = flake("eval", "--raw", "path:.#checks.x86_64-linux.vm.testScript")
+    compile(script, "testScript", "exec")
+    assert "show-boot-status" in script
