@@ -245,7 +245,7 @@ def options(text: str, prefix: str = "") -> Iterator[Option]:
 
 
 def _described(name: str, body: str, indent: int) -> Option:
-    said = dict(re.findall(rf"(?ms)^ {{{indent}}}(\w+) =\s(.*?);(?=\n {{{indent}}}\w+ =|\Z)", body))
+    said: dict[str, str] = dict(re.findall(rf"(?ms)^ {{{indent}}}(\w+) =\s(.*?);(?=\n {{{indent}}}\w+ =|\Z)", body))
     if "description" not in said:
         raise ValueError(f"{name} has no description")
     default = said.get("default", "")

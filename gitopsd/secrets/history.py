@@ -171,11 +171,13 @@ class History:
         return (
             "# 1. Rotate everything that is listed above, where it is used. This cannot be skipped.",
             "# 2. On every host, so that none publishes the old history again:",
-            "sudo systemctl stop gitopsd.socket gitopsd.service",
+            'sudo gitopsctl suspend --reason "a secret is taken out"',
             "# 3. Here:",
             f"git -C {source} push --force-with-lease={trunk}:{before} origin {trunk}",
             "# 4. On every other host, once what it had parked or not published is settled:",
-            f"mv {source} {source}.before-scrub && gitopsctl dotfiles init  # after: sudo systemctl start gitopsd.socket",
+            f"mv {source} {source}.before-scrub && gitopsctl dotfiles init",
+            "# On every host, after that:",
+            "sudo gitopsctl resume",
             "# 5. The forge may keep old commits, forks and caches: ask it to collect its garbage.",
             f"# 6. When all is well: rm {backup}; it has the secrets.",
         )

@@ -8,6 +8,7 @@ A block is typed if a comment stands before it, which nobody who reads the page 
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,8 @@ from lab import Host
 
 DOCS = Path(__file__).parents[2] / "docs"
 _BLOCK = re.compile(
-    r"^ *<!-- (?P<user>\w+)@(?P<host>\w+)(?: after: (?P<after>\w+))?(?: prints: (?P<prints>.*?))? -->\n"
-    r"(?P<blank>(?:\s*\n)*)(?P<text>(?:(?:    .*)?\n)+)",
+    r"^(?P<indent> *)<!-- (?P<user>\w+)@(?P<host>\w+)(?: after: (?P<after>(?:(?! prints:)[\w ])+))?(?: prints: (?P<prints>.*?))? -->\n"
+    r"(?:\s*\n)*(?P<text>(?:(?:(?P=indent)    .*)?\n)+)",
     re.MULTILINE,
 )
 
@@ -41,7 +42,7 @@ def blocks(page: str) -> list[Block]:
             match["host"],
             match["after"] or "",
             match["prints"] or "",
-            "\n".join(line.removeprefix("    ") for line in match["text"].rstrip().splitlines()),
+            textwrap.dedent(match["text"]).strip(),
         )
         for match in _BLOCK.finditer(text)
     ]

@@ -2,8 +2,10 @@
 
 import pytest
 from e2e.page import type_page
-from e2e.scene import HELLO, USER, init_dotfiles
+from e2e.scene import HELLO, USER, Scene, init_dotfiles
+from e2e.test_boot import NEEDS_A_FILE
 from e2e.test_nixos_module import set_up
+from e2e.test_secrets import TOKEN
 from lab import Lab
 from lab.nixos import CHECKOUT, gitopsd_units, program_wrappers
 
@@ -14,17 +16,26 @@ def test_dotfiles_from_day_to_day(lab: Lab) -> None:
     type_page("how-to/chezmoi-usage.md", set_up(lab, "malphas", "griefling").hosts)
 
 
-def test_a_second_host(lab: Lab) -> None:
-    type_page("tutorial/second-host.md", set_up(lab, "malphas", "griefling", initialised=("malphas",)).hosts)
+def test_a_second_host_and_one_that_takes_over_from_another(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", "griefling", initialised=("malphas",))
+    type_page("tutorial/second-host.md", scene.hosts)
+    fresh = "rm -rf ~/.local/share/chezmoi ~/.config/chezmoi && printf '' > ~/.bashrc && rm ~/.vimrc ~/.profile"
+    acts = {"the new machine is installed": lambda: scene.hosts["griefling"].sh(fresh, user=USER)}
+    type_page("how-to/move-a-host.md", scene.hosts, acts)
+    assert "set number" in scene.hosts["griefling"].read("/home/rain/.vimrc")
 
 
-def test_the_migration_guide_ends_well(lab: Lab) -> None:
-    type_page("how-to/migration-guide.md", set_up(lab, "malphas").hosts)
+def test_the_migration_guide_ends_well_and_what_comes_next_is_looked_at_first(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    type_page("how-to/migration-guide.md", scene.hosts)
+    scene.push_config("say hello", hello_service=HELLO.format(word="first"))
+    type_page("how-to/validate-in-a-vm.md", scene.hosts)
+    assert scene.hosts["malphas"].active_state("hello.service") == "inactive"
 
 
 def test_recovery_procedures(lab: Lab) -> None:
     checks = {'"validation_checks" = []': '"validation_checks" = ["test -e /var/tmp/mended"]'}
-    scene = set_up(lab, "malphas", replacing=checks)
+    scene = set_up(lab, "malphas", "griefling", replacing=checks)
     malphas = scene.hosts["malphas"]
     # A change that was captured and is gone, and a revision that a check outside of the repository rejects.
     for edit in ("echo '# lost and found' >> ~/.bashrc", "sed -i '/lost and found/d' ~/.bashrc"):
@@ -32,10 +43,37 @@ def test_recovery_procedures(lab: Lab) -> None:
         malphas.run(["gitopsctl", "sync"], user=USER)
     scene.push_config("say hello", hello_service=HELLO.format(word="mended"))
     assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
-    mend = {"mended": lambda: malphas.run(["touch", "/var/tmp/mended"])}
-    type_page("how-to/recovery-procedures.md", scene.hosts, mend)
-    assert malphas.active_state("hello.service") == "active"
+    acts = {
+        "mended": lambda: malphas.run(["touch", "/var/tmp/mended"]),
+        "blocked": lambda: block(scene),
+        "sshd is mended": lambda: malphas.run(["touch", "/etc/ssh-is-fine"]),
+        "a secret was pushed": lambda: push_a_secret(scene),
+    }
+    type_page("how-to/recovery-procedures.md", scene.hosts, acts)
     assert "lost and found" in scene.forge.show("dotfiles", "dot_bashrc")
+    for host in scene.hosts.values():
+        host.sh("git clone -q git@forge:dotfiles.git ~/fresh", user=USER)
+        assert host.sh(f"git -C ~/fresh log --all --oneline -S {TOKEN}", user=USER).stdout == ""
+        assert "moved" in host.read("/home/rain/.npmrc")
+
+
+def block(scene: Scene) -> None:
+    """A new system does not prove good, and neither does the one before, once a file of theirs is gone."""
+    malphas = scene.hosts["malphas"]
+    malphas.write("/etc/ssh-is-fine", "yes\n")
+    scene.push_config("a file", sshd_service=NEEDS_A_FILE)
+    malphas.run(["gitopsctl", "upgrade"])
+    malphas.run(["rm", "/etc/ssh-is-fine"])
+    scene.push_config("another", sshd_service=NEEDS_A_FILE.replace("SSH daemon", "The SSH daemon"))
+    assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 5
+
+
+def push_a_secret(scene: Scene) -> None:
+    """From a computer without gitopsd; every host has it, and then the file of today has it no more."""
+    for text in (f"//forge/:_authToken={TOKEN}\n", "# moved\n"):
+        scene.forge.push_change("dotfiles", {"dot_npmrc": text}, "a token for the registry")
+        for host in scene.hosts.values():
+            host.run(["chezmoi-sync"], user=USER)
 
 
 CONFIG = '[[dotfiles]]\nuser = "rain"\nrepo_url = "git@forge:dotfiles.git"\n'
