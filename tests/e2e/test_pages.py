@@ -76,6 +76,25 @@ def push_a_secret(scene: Scene) -> None:
             host.run(["chezmoi-sync"], user=USER)
 
 
+def test_another_distribution(lab: Lab) -> None:
+    forge = lab.forge()
+    forge.create_repo("dotfiles")
+    forge.push_tree("dotfiles", {"dot_bashrc": "# rain's bashrc\n"}, "first dotfiles")
+    lab._install_gitopsd()
+    malphas = lab.machine("malphas")
+    malphas.sh("mkdir -p /opt/gitopsd/units && ln -s /opt/gitopsd-src/gitopsd /opt/gitopsd/gitopsd")
+    for name, text in gitopsd_units(CHECKOUT).items():
+        malphas.write(f"/opt/gitopsd/units/{name}", text)
+    acts = {"the dotfiles are set up": lambda: init_dotfiles(malphas)}  # type: ignore[arg-type]
+    hosts = {"malphas": malphas}
+    type_page("how-to/run-on-another-distribution.md", hosts, acts)  # type: ignore[arg-type]  # no more than a machine
+    assert malphas.sh("readlink -f /proc/$(systemctl show -P MainPID gitopsd)/exe").stdout.startswith(
+        "/usr/bin/python3"
+    )
+    malphas.sh("echo elsewhere >> ~/.bashrc && gitopsctl sync", user=USER)
+    assert "elsewhere" in forge.show("dotfiles", "dot_bashrc")
+
+
 CONFIG = '[[dotfiles]]\nuser = "rain"\nrepo_url = "git@forge:dotfiles.git"\n'
 # Every file with its content, but for what the machine itself writes while it runs.
 LISTING = (

@@ -1,5 +1,6 @@
 """The wheel has every program and all that a program imports; it runs where only it is installed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
+    for name in ("units", "packaging"):
+        shutil.copytree(ROOT / name, copy / name)
     shutil.copytree(ROOT / "gitopsd", copy / "gitopsd", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run([sys.executable, "-c", BUILD, str(tmp_path)], cwd=copy, check=True, capture_output=True)
     return next(tmp_path.glob("*.whl"))
@@ -35,6 +38,20 @@ def test_the_wheel_has_every_module_and_program(wheel: Path) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
     for name, entry in scripts.items():
         assert f"{name} = {entry}" in entries
+
+
+def test_the_wheel_has_the_units_and_the_catalog_where_systemd_looks_below_a_prefix(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as packed:
+        names = {name.partition(".data/data/")[2] for name in packed.namelist()}
+    wanted = {f"lib/systemd/system/{unit.name}" for unit in (ROOT / "units").glob("*.*")}
+    assert wanted | {"lib/systemd/catalog/gitopsd.catalog"} == names - {""}
+
+
+def test_units_name_our_programs_without_a_path() -> None:
+    for unit in [*(ROOT / "units").glob("*.service"), *(ROOT / "units/compat").glob("*.service")]:
+        commands = re.findall(r"(?m)^Exec\w+=(\S+)", unit.read_text(encoding="utf-8"))
+        assert commands
+        assert set(commands) <= {"gitopsd", "gitopsctl", "gitopsd-boot", "/bin/kill"}, unit
 
 
 def test_gitopsctl_runs_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
