@@ -238,7 +238,7 @@ def options(text: str, prefix: str = "") -> Iterator[Option]:
             within.append((indent, opened[2]))
         elif name.startswith(prefix):
             if opened[4] is not None:
-                yield Option(name, "false", f"Whether to enable {opened[4]}.")
+                yield Option(name, "`false`", f"Whether to enable {opened[4]}.")
             else:
                 body = "\n".join(lines[number : lines.index(f"{opened[1]}}};", number)])
                 yield _described(name, body, indent + 2)

@@ -8,6 +8,7 @@ from typing import Any
 DOCS = Path(__file__).parent
 _TITLE = re.compile(r"^# (.*)$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)\s]+)\)")
+_ITEM = re.compile(r"(?:\d\.|-) ")
 _ROOMS = {"How to": "how-to", "Reference": "reference", "Explanation": "explanation", "Decisions": "explanation/adr"}
 
 
@@ -38,4 +39,21 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         path = target.resolve().relative_to(DOCS.parent)
         return f"`{path}`" if words in {str(path), path.name} else f"{words} (`{path}`)"
 
-    return _LINK.sub(instead, markdown)
+    return _LINK.sub(instead, _lists(markdown))
+
+
+def _lists(markdown: str) -> str:
+    """What belongs to an item of a list is indented by four: Python-Markdown asks for that, CommonMark for the text's column."""
+    lines = []
+    column = 0  # of the text of the item that we are in
+    fenced = False
+    for line in markdown.split("\n"):
+        fenced ^= line.startswith("```")
+        item = None if fenced else _ITEM.match(line)
+        if item is not None:
+            column = len(item[0])
+        elif line and not line.startswith(" "):
+            column = 0
+        belongs = column and item is None and line.startswith(" " * column)
+        lines.append(" " * (4 - column) + line if belongs else line)
+    return "\n".join(lines)

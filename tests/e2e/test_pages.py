@@ -76,6 +76,34 @@ def push_a_secret(scene: Scene) -> None:
             host.run(["chezmoi-sync"], user=USER)
 
 
+def test_setting_up_settling_a_conflict_leaving_a_host_alone_and_going_back(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", "griefling", initialised=("malphas",))
+    malphas, griefling = scene.hosts["malphas"], scene.hosts["griefling"]
+    type_page("how-to/set-up-dotfiles.md", scene.hosts)
+
+    def both_edit() -> None:
+        for host in (malphas, griefling):
+            host.sh(f"sed -i 's/^# rain.*/# edited on {host.name}/' ~/.bashrc && gitopsctl sync", user=USER)
+
+    type_page("how-to/settle-a-conflict.md", scene.hosts, {"both hosts have changed a line": both_edit})
+    merged = scene.forge.show("dotfiles", "dot_bashrc")
+    assert "edited on malphas" in merged
+    assert "edited on griefling" in merged
+
+    def deploy(word: str) -> None:
+        scene.push_config(word, hello_service=HELLO.format(word=word))
+        malphas.run(["gitopsctl", "upgrade"])
+        assert malphas.current_system() != first
+
+    first = malphas.current_system()
+    acts = {"another generation runs": lambda: deploy("one")}
+    type_page("how-to/suspend-and-roll-back.md", scene.hosts, acts)
+    assert malphas.current_system() == malphas.boot_default() == first
+    acts = {"a generation after it runs": lambda: deploy("two")}
+    type_page("how-to/pin-golden-and-roll-back.md", scene.hosts, acts)
+    assert malphas.current_system() == malphas.boot_default() == first
+
+
 def test_another_distribution(lab: Lab) -> None:
     forge = lab.forge()
     forge.create_repo("dotfiles")

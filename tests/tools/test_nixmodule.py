@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import textwrap
 import types
 import typing
 from collections.abc import Callable
@@ -199,6 +200,16 @@ def test_the_page_of_the_options_has_those_that_nix_knows() -> None:
     assert {name for name, _ in written} == set(known)
     for name, default in written:
         assert default == known[name] or known[name] is None, name
+
+
+@pytest.mark.usefixtures("_lib")
+def test_what_the_pages_tell_people_to_write_evaluates() -> None:
+    for page, number in (("install-on-nixos", 1), ("migration-guide", 1)):
+        text = (ROOT / f"docs/how-to/{page}.md").read_text(encoding="utf-8")
+        block = textwrap.dedent(re.findall(r"(?ms)^( *```nix\n.*?)^ *```", text)[number]).partition("\n")[2]
+        said = evaluate(f'{{ networking.hostName = "malphas"; {PEOPLE} {block} }}')
+        assert (said["failed"], said["warnings"]) == ([], []), block
+        assert "gitopsd" in said["services"]
 
 
 @pytest.mark.usefixtures("_lib")

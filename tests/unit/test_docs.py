@@ -134,6 +134,29 @@ def test_every_alert_has_a_test_of_when_it_is_told() -> None:
         assert f"alertname: {name}, eval_time" in tests, f"{name}: and of when it is not"
 
 
+# Procedures that no test types from the page, with the test that does the same; what a page needs and the lab has not is
+# said on the page.
+DONE_ELSEWHERE = {
+    "tutorial/first-host.md": "tests/demo.py",
+    "how-to/find-what-is-wrong.md": "tests/e2e/test_operations.py",
+    "how-to/install-on-nixos.md": "tests/tools/test_nixmodule.py",
+    "how-to/keep-a-checkout.md": "tests/tools/test_checkout.py",
+    "how-to/monitor.md": "tests/e2e/test_operations.py",
+    "how-to/reboot-by-policy.md": "tests/e2e/test_reboot.py",
+    "how-to/recover-a-boot.md": "tests/e2e/test_boot.py",
+    "how-to/require-signatures.md": "tests/tools/test_signatures.py",
+    "how-to/test-a-revision.md": "tests/e2e/test_source.py",
+}
+
+
+def test_every_procedure_is_typed_from_its_page_or_done_by_a_test_that_is_named() -> None:
+    tests = [*(ROOT / "tests/e2e").glob("test_*.py"), *(ROOT / "tests/tools").glob("test_*.py")]
+    typed = set(re.findall(r"(?:how-to|tutorial)/[\w-]+\.md", "".join(path.read_text("utf-8") for path in tests)))
+    pages = {str(path.relative_to(DOCS)) for room in ("how-to", "tutorial") for path in (DOCS / room).glob("*.md")}
+    assert pages - typed == set(DONE_ELSEWHERE)
+    assert all((ROOT / path).exists() for path in DONE_ELSEWHERE.values())
+
+
 def test_fields_that_the_catalog_fills_in_are_fields_that_we_write() -> None:
     text = (ROOT / "packaging" / "gitopsd.catalog").read_text(encoding="utf-8")
     assert set(re.findall(r"@(\w+)@", text)) <= {GENERATOR["field"](name) for name in GENERATOR["FIELDS"]}
