@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gitopsd import __version__
 from gitopsd.config import DEFAULT_PATH
-from gitopsd.daemon.app import Paths, rehearse, run
+from gitopsd.daemon.app import Paths, rehearse, run, stand_by
 from gitopsd.daemon.log import set_up
 from gitopsd.errors import ConfigError, GitopsdError
 
@@ -36,11 +36,19 @@ def main() -> None:
         action="store_true",
         help="try whether it would start, beside a daemon that runs and without disturbing it, and end",
     )
+    parser.add_argument(
+        "--stand-by",
+        action="store_true",
+        help="watch the version that has taken over from this one, go back if it does not hold, and end",
+    )
     arguments = parser.parse_args()
     set_up(arguments.log)
     paths = Paths(config=arguments.config, state=arguments.state_dir, socket=arguments.socket)
     try:
-        asyncio.run(rehearse(paths) if arguments.rehearse else run(paths))
+        if arguments.stand_by:
+            asyncio.run(stand_by(paths))
+        else:
+            asyncio.run(rehearse(paths) if arguments.rehearse else run(paths))
     except GitopsdError as error:
         sys.stderr.write(f"gitopsd: {error.explained()}\n")
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError) else EXIT_FAILED)

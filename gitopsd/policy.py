@@ -28,6 +28,7 @@ from gitopsd.types import (
     Suspension,
     SyncWord,
     SystemFacts,
+    Takeover,
     Trial,
     UnitHealth,
     Verdict,
@@ -504,6 +505,27 @@ def after_boot(boot: BootFacts, memory: Memory, history: Sequence[CycleSummary],
             deployed = Deployed(revision=waited.revision, toplevel=boot.toplevel, at=now)
             conclusion = msgspec.structs.replace(conclusion, deployed=deployed)
     return None if conclusion == BootConclusion() else conclusion
+
+
+def after_takeover(takeover: Takeover, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion:
+    """What it means that a new version of ourselves did not hold, and the system of before runs again.
+
+    Args:
+        takeover: which one, and why it was gone back from.
+        memory: what is remembered.
+        history: finished cycles, newest first: which revision a toplevel was built from.
+        now: seconds since the epoch.
+
+    """
+    left, runs_again = (_built_from(each, memory, history) for each in (takeover.after, takeover.before))
+    rejection = None
+    if left is not None:
+        reason = f"its gitopsd did not hold once it had taken over: {takeover.reason}"
+        rejection = Rejection(revision=left[0], outcome=Outcome.rolled_back, reason=reason, cycle=left[1], at=now)
+    deployed = None
+    if runs_again is not None:
+        deployed = Deployed(revision=runs_again[0], toplevel=takeover.before, at=now)
+    return BootConclusion(rejection=rejection, deployed=deployed)
 
 
 def last_deployed(memory: Memory) -> StorePath | None:

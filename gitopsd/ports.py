@@ -26,6 +26,7 @@ from gitopsd.types import (
     CycleSummary,
     Facts,
     Finding,
+    Life,
     Memory,
     PersonFacts,
     Rebooting,
@@ -456,6 +457,9 @@ class Store(Protocol):
     async def detail(self, cycle: int) -> CycleDetail | None:
         """One finished cycle; None if there is none with this id."""
 
+    async def keep_copy(self) -> None:
+        """Keep the record as it is now, for a version that comes back after a newer one (`store.restore_state`)."""
+
     async def save_pending(self, cycle: Cycle) -> None:
         """Record a cycle that was asked for; `save_cycle` of the same id takes it over."""
 
@@ -542,13 +546,48 @@ class Successor(Protocol):
 
         """
 
-    async def hand_over(self) -> None:
+    def came_from(self) -> StorePath | None:
+        """The toplevel that this version was started in; None if it is no NixOS system, or not there any more."""
+
+    async def hand_over(self, spare: StorePath | None) -> None:
         """Have systemd restart us; returns once that is queued.
+
+        Args:
+            spare: the system to go back to if the new version does not hold; without one, nobody watches it.
 
         Raises:
             Failed: the new version would not start; this one goes on.
+            Transient: the watch over an earlier takeover has not ended.
 
         """
+
+    async def watch_on(self) -> None:
+        """Have the old version go on watching us, if a reboot has ended its watch.
+
+        Raises:
+            GitopsdError: it cannot be started.
+
+        """
+
+
+class OwnLife(Protocol):
+    """Our own unit, seen from outside."""
+
+    async def look(self) -> Life:
+        """What systemd says of it now."""
+
+    async def stop(self) -> None:
+        """Stop it, and return once it has ended."""
+
+    async def start(self) -> None:
+        """Start it, also after it has failed; returns once that is queued."""
+
+
+class Activates(Protocol):
+    """The part of `Activator` that a way back needs."""
+
+    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+        """See `Activator`."""
 
 
 class Power(Protocol):

@@ -13,6 +13,8 @@ import msgspec
 import structlog
 
 from gitopsd import __version__, events
+from gitopsd.boot.disk import Disk
+from gitopsd.boot.profiles import SYSTEM, Profile
 from gitopsd.config import Config, load
 from gitopsd.control.server import ControlServer
 from gitopsd.daemon.assembly import ROOTS, Surroundings, assemble, receivers
@@ -24,17 +26,23 @@ from gitopsd.daemon.herald import OutboxHerald
 from gitopsd.daemon.loop import Loop
 from gitopsd.daemon.metrics import Metrics
 from gitopsd.daemon.notify import Notify
-from gitopsd.daemon.store import SqliteStore, copy_state
+from gitopsd.daemon.standby import StandBy
+from gitopsd.daemon.store import SqliteStore, copy_state, restore_state
+from gitopsd.daemon.takeover import conclude
 from gitopsd.daemon.word import write_word
 from gitopsd.errors import ConfigError, Failed
 from gitopsd.machine import RESTING
-from gitopsd.tools.own_unit import OwnUnit
+from gitopsd.tools.activation import Switching
+from gitopsd.tools.nix import store_path_at
+from gitopsd.tools.own_unit import OwnService, OwnUnit
 from gitopsd.tools.process import Processes
 from gitopsd.tools.systemd import Systemd
+from gitopsd.tools.takeover import TakeoverRecord
 from gitopsd.types import Cycle, Memory, Snapshot
 
 _FIRST_FD = 3  # sd_listen_fds(3)
 _STATE = "state.db"  # below the state directory
+_WAY_BACK = 900.0  # seconds that one activation of the old system may take
 
 
 class Paths(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +97,31 @@ async def rehearse(paths: Paths) -> None:
         raise Failed(f"cannot write to the state directory {paths.state}: {error.strerror}") from error
 
 
+async def stand_by(paths: Paths) -> None:
+    """Watch the version that has taken over from this one, and go back if need be; see `StandBy`.
+
+    It reads no configuration and opens no store: those are the other version's.
+
+    Raises:
+        GitopsdError: systemd cannot be reached.
+
+    """
+    systemd, clock = Systemd(), SystemClock()
+    await systemd.start()
+    try:
+        await StandBy(
+            TakeoverRecord(paths.state),
+            OwnService(systemd, clock),
+            Switching(systemd, clock, timeout=_WAY_BACK),
+            clock,
+            running=lambda: store_path_at(Path("/run/current-system")),
+            make_default=lambda toplevel: Profile(SYSTEM, Disk()).set(toplevel),
+            restore=lambda: restore_state(paths.state / _STATE),
+        ).run()
+    finally:
+        await systemd.stop()
+
+
 async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> None:
     log, notify, clock = structlog.get_logger(), Notify(), SystemClock()
     store = SqliteStore(paths.state / _STATE, keep_cycles=config.history.cycles)
@@ -99,7 +132,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         log.error(events.STATE_DAMAGED, message=f"it is kept as {damaged}; history and rejections start anew")
     systemd = Systemd()
     await systemd.start()
-    successor = OwnUnit(systemd, clock, paths.config)
+    successor = OwnUnit(systemd, clock, paths.config, paths.state)
     around = Surroundings(
         state_dir=paths.state,
         store=store,
@@ -111,12 +144,15 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     steps, problems = assemble(config, around)
     for problem in problems:
         log.error("left out", message=problem)
+    meter, herald = Metrics(), OutboxHerald(store, clock, config.host)
+    herald.use(config.notify, receivers(config, around), config.host)
+    if not rehearsal:
+        record = TakeoverRecord(paths.state)
+        await conclude(record, steps, store=store, herald=herald, successor=successor, clock=clock)
     unfinished = await store.unfinished_cycle()
     memory = await store.memory()
     board = Board(_snapshot(config, paths, memory, unfinished, clock.now()))
     board.change(left_out=problems)
-    meter, herald = Metrics(), OutboxHerald(store, clock, config.host)
-    herald.use(config.notify, receivers(config, around), config.host)
     if damaged:
         herald.tell(events.STATE_DAMAGED, f"it is kept as {damaged}")
     loop = Loop(

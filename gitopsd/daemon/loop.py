@@ -63,6 +63,7 @@ from gitopsd.types import (
     Snapshot,
     StepRecord,
     StepResult,
+    StorePath,
     Suspension,
     SystemFacts,
     Trial,
@@ -758,9 +759,18 @@ class Loop:
         self._log.info(events.RESTARTING, message=message)
         self._herald.tell(events.RESTARTING, message)
         try:
-            await self._successor.hand_over()
+            await self._store.keep_copy()
+            await self._successor.hand_over(await self._spare())
         except GitopsdError as error:  # this version goes on, and tries again after the next cycle
             self._log.warning("not restarted", message=error.message)
+
+    async def _spare(self) -> StorePath | None:
+        """The system to go back to if the next version does not hold: this version's, unless it is rejected itself."""
+        spare = self._successor.came_from()
+        if spare is None:
+            return None
+        revision, memory = await self._store.revision_of(spare), await self._store.memory()
+        return None if revision in {each.revision for each in memory.rejected} else spare
 
     def _rest(self) -> None:
         snapshot = self._board.snapshot

@@ -135,6 +135,16 @@ class SqliteStore:
 
         await self._write(work)
 
+    async def keep_copy(self) -> None:
+        """See `ports.Store`."""
+
+        def work() -> None:
+            copy = _copy_of(self._path)
+            copy.unlink(missing_ok=True)
+            copy_state(self._path, copy)
+
+        await self._run(work)
+
     async def save_pending(self, cycle: Cycle) -> None:
         """See `ports.Store`."""
         text = _encode(cycle)
@@ -402,9 +412,39 @@ def copy_state(path: Path, to: Path) -> None:
         raise Failed(f"cannot read the state file {path}: {error}") from error
 
 
-def _move_aside(path: Path) -> Path:
+def restore_state(path: Path) -> str:
+    """Give this version a state file that it can read: the copy that it kept, if a newer one has changed the file since.
+
+    Args:
+        path: the state file. Nobody uses it.
+
+    Returns:
+        Where the newer file was moved to; empty if it can be read, or if there is no copy.
+
+    """
+    copy = _copy_of(path)
+    if not copy.exists() or (path.exists() and _can_be_read(path)):
+        return ""
+    moved = str(_move_aside(path, "newer")) if path.exists() else ""
+    copy.rename(path)
+    return moved
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        _connect(path).close()
+    except (sqlite3.DatabaseError, Failed):
+        return False
+    return True
+
+
+def _copy_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.before-takeover")
+
+
+def _move_aside(path: Path, why: str = "damaged") -> Path:
     number = 1
-    while (target := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (target := path.with_name(f"{path.name}.{why}-{number}")).exists():
         number += 1
     path.rename(target)
     for suffix in ("-wal", "-shm"):

@@ -21,37 +21,20 @@ _LOOK = 1.0  # seconds between two looks when no signal comes
 _MARK = "gitopsd: "  # begins the description of our activations
 
 
-class Activation:
-    """`ports.Activator`.
+class Switching:
+    """Runs switch-to-configuration.
 
     Args:
         systemd: the connection to PID 1.
-        nix: the system profile.
         clock: time.
         timeout: seconds that one activation may take.
 
     """
 
-    def __init__(self, systemd: Systemd, nix: Nix, clock: Clock, *, timeout: float) -> None:
+    def __init__(self, systemd: Systemd, clock: Clock, *, timeout: float) -> None:
         self._systemd = systemd
-        self._nix = nix
         self._clock = clock
         self._timeout = timeout
-
-    def facts(self) -> SystemFacts:
-        """See `ports.Activator`."""
-        profile, booted = self._nix.profile(), Path("/run/booted-system")
-        return SystemFacts(
-            current=store_path_at(Path("/run/current-system")),
-            booted=store_path_at(booted),
-            profile=profile,
-            generation=self._nix.generation(),
-            reboot=needs_reboot(profile, booted) if profile is not None else (),
-        )
-
-    def generations(self) -> dict[int, StorePath]:
-        """See `ports.Activator`."""
-        return self._nix.generations()
 
     async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
         """See `ports.Activator`."""
@@ -74,14 +57,6 @@ class Activation:
         unit = await self._systemd.unit(UNIT)
         if unit is not None and str(unit["Description"]).startswith(_MARK) and _ended(unit):
             await self._remove(unit)
-
-    async def set_profile(self, toplevel: StorePath) -> int:
-        """See `ports.Activator`."""
-        return await self._nix.set_profile(toplevel)
-
-    async def restore_profile(self, generation: int) -> None:
-        """See `ports.Activator`."""
-        await self._nix.restore_profile(generation)
 
     async def _started(self, toplevel: StorePath, action: str, wanted: str) -> None:
         """Start the unit, unless it is there already: from before a crash, or from a start that nobody answered."""
@@ -135,6 +110,45 @@ class Activation:
             ("SuccessExitStatus", exit_statuses([4])),
             ("RuntimeMaxUSec", microseconds(self._timeout)),
         ]
+
+
+class Activation(Switching):
+    """`ports.Activator`.
+
+    Args:
+        systemd: the connection to PID 1.
+        nix: the system profile.
+        clock: time.
+        timeout: seconds that one activation may take.
+
+    """
+
+    def __init__(self, systemd: Systemd, nix: Nix, clock: Clock, *, timeout: float) -> None:
+        super().__init__(systemd, clock, timeout=timeout)
+        self._nix = nix
+
+    def facts(self) -> SystemFacts:
+        """See `ports.Activator`."""
+        profile, booted = self._nix.profile(), Path("/run/booted-system")
+        return SystemFacts(
+            current=store_path_at(Path("/run/current-system")),
+            booted=store_path_at(booted),
+            profile=profile,
+            generation=self._nix.generation(),
+            reboot=needs_reboot(profile, booted) if profile is not None else (),
+        )
+
+    def generations(self) -> dict[int, StorePath]:
+        """See `ports.Activator`."""
+        return self._nix.generations()
+
+    async def set_profile(self, toplevel: StorePath) -> int:
+        """See `ports.Activator`."""
+        return await self._nix.set_profile(toplevel)
+
+    async def restore_profile(self, generation: int) -> None:
+        """See `ports.Activator`."""
+        await self._nix.restore_profile(generation)
 
 
 def _ended(unit: Unit) -> bool:

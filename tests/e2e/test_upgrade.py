@@ -125,6 +125,72 @@ def test_a_configuration_that_changes_gitopsds_own_unit_is_taken_over_by_the_new
     assert malphas.journal("gitopsd.service").count("the running system has another version of gitopsd") == 1
 
 
+# Newer versions that rehearse well. One brings the state to where the old one cannot read it, and dies; the other is
+# ready, each time, and dies soon after.
+OF_TOMORROW = """#!/bin/sh
+case "$*" in *--rehearse*) exec /usr/bin/gitopsd "$@" ;; esac
+python3 -c 'import sqlite3; sqlite3.connect("/var/lib/gitopsd/state.db").execute("PRAGMA user_version = 99")'
+exit 7
+"""
+OF_THE_DAY_AFTER = """#!/bin/sh
+case "$*" in *--rehearse*) exec /usr/bin/gitopsd "$@" ;; esac
+{ sleep 4; kill -9 $$; } &
+exec /usr/bin/gitopsd "$@"
+"""
+
+
+def test_a_gitopsd_that_does_not_hold_once_it_has_taken_over_is_gone_back_from_without_its_help(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0  # what runs is deployed
+    before, pid = malphas.current_system(), main_pid(malphas)
+    unit = scene.files()["gitopsd/gitopsd.service"]
+    for number, (program, said) in enumerate(((OF_TOMORROW, "exit-code"), (OF_THE_DAY_AFTER, "signal")), 1):
+        malphas.write(f"/usr/local/bin/gitopsd-{number}", program, mode=0o755)
+        changed = unit.replace("ExecStart=gitopsd", f"ExecStart=/usr/local/bin/gitopsd-{number}")
+        assert changed != unit
+        revision = scene.forge.push_change("nix-config", {"gitopsd/gitopsd.service": changed}, f"number {number}")
+        assert "=== Deployment Successful ===" in malphas.run(["gitopsctl", "upgrade"]).stdout
+
+        def back(revision: str = revision) -> bool:
+            told = malphas.run(["gitopsctl", "status", "--json"], check=False)
+            answer = json.loads(told.stdout) if told.returncode == 0 else {"rejected": []}
+            return revision in {each["revision"] for each in answer["rejected"]}
+
+        malphas.until(back, timeout=120, what="the old system, with the old gitopsd")
+        malphas.until(lambda: not watched(malphas), what="the end of the watch")
+        status = json.loads(malphas.run(["gitopsctl", "status", "--json"]).stdout)
+        assert said in status["rejected"][0]["reason"]
+        assert malphas.current_system() == malphas.boot_default() == status["deployed"]["toplevel"] == before
+        assert status["state"] == "idle"
+        assert not status["system"]["drift"]
+        started = malphas.run(["systemctl", "show", "-P", "ExecStart", "gitopsd.service"]).stdout
+        assert f"gitopsd-{number}" not in started
+        assert malphas.failed_units() == []
+        assert not malphas.exists("/var/lib/gitopsd/takeover.json")
+        assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1  # it is rejected
+    assert malphas.sh("ls /var/lib/gitopsd/state.db.newer-*").stdout.count("\n") == 1
+    assert main_pid(malphas) != pid
+
+    good = {"gitopsd/gitopsd.service": unit.replace("WatchdogSec=60s", "WatchdogSec=45s")}
+    scene.forge.push_change("nix-config", good, "a good one")
+    malphas.run(["gitopsctl", "upgrade"])
+    malphas.until(lambda: watched(malphas), what="the watch")
+    malphas.reboot()
+    assert malphas.current_system() != before
+    malphas.until(lambda: watched(malphas), what="the watch, after a reboot")
+
+
+def watched(host: Host) -> bool:
+    """Whether an older version watches."""
+    return host.active_state("gitopsd-standby.service") == "active"
+
+
+def main_pid(host: Host) -> str:
+    """Of gitopsd."""
+    return host.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout.strip()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

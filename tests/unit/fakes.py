@@ -236,6 +236,9 @@ class FakeSuccessor:
     def __init__(self) -> None:
         self.ready = False
         self.handed_over = 0
+        self.spare: StorePath | None = OLD
+        self.watched: list[StorePath | None] = []
+        self.watching = 0
         self.problem = ""
 
     def waits(self) -> bool:
@@ -247,7 +250,14 @@ class FakeSuccessor:
     async def rehearse(self, before: str) -> str:
         return self.problem
 
-    async def hand_over(self) -> None:
+    def came_from(self) -> StorePath | None:
+        return self.spare
+
+    async def watch_on(self) -> None:
+        self.watching += 1
+
+    async def hand_over(self, spare: StorePath | None) -> None:
+        self.watched.append(spare)
         self.handed_over += 1
         self.ready = False
 
