@@ -188,6 +188,20 @@ def test_2_golden_survives_garbage_collection_and_two_hundred_later_generations(
     assert malphas.active_state("sshd.service") == "active"
     assert malphas.boot_default() == second
 
+    # Back to it, although no generation has it any more.
+    malphas.reboot(timeout=60)
+    assert malphas.current_system() == second
+    back = malphas.run(["gitopsctl", "rollback", "golden"])
+    assert "the golden generation runs, is verified, and is the boot default" in back.stdout
+    assert malphas.current_system() == malphas.boot_default() == first
+    assert max(malphas.generations().items()) == (max(generations) + 1, first)
+    assert malphas.active_state("sshd.service") == "active"
+    assert not status(malphas)["system"]["drift"]
+    assert len(status(malphas)["rejected"]) == 1
+    assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1  # what was left is not deployed again
+    assert malphas.current_system() == first
+    assert malphas.run(["gitopsctl", "rollback", "golden"], check=False).returncode == 1  # it runs already
+
 
 def test_3_and_10_golden_that_fails_too_stays_up_and_says_so_everywhere(lab: Lab) -> None:
     scene = set_up(lab, "malphas", more=BOOT_MODE)

@@ -243,3 +243,32 @@ def test_what_is_edited_in_a_checkout_is_published_and_deployed_in_the_same_upgr
     again = malphas.run(["gitopsctl", "upgrade"])
     assert "Config changes pushed successfully" not in again.stdout
     assert "is deployed already" in again.stdout
+
+    # The inputs of its flake, refreshed by the real nix, as the person.
+    scene.forge.create_repo("notes")
+    first = scene.forge.push_tree("notes", {"note": "one\n"}, "one")
+    given = 'inputs.notes = { url = "git+ssh://git@forge/srv/git/notes.git"; flake = false; };\n\n  outputs ='
+    flake = (
+        scene.forge.show("nix-config", "flake.nix").replace("outputs =", given).replace("{ self }", "{ self, notes }")
+    )
+    scene.forge.push_change("nix-config", {"flake.nix": flake}, "an input")
+    malphas.run(["gitopsctl", "upgrade"])
+    configure(scene, malphas, "commit_local = true", "commit_local = true\nupdate_inputs = true")
+    assert "Config changes pushed successfully" in malphas.run(["gitopsctl", "upgrade"], timeout=120).stdout
+    assert locked(scene) == first
+    subject = scene.forge.git("nix-config", "log", "-1", "--format=%s", "main")
+    assert subject.startswith("chore(malphas): update flake inputs 20")
+    second = scene.forge.push_tree("notes", {"note": "two\n"}, "two")
+    malphas.run(["gitopsctl", "upgrade"], timeout=120)
+    assert locked(scene) == second
+    assert status(malphas)["deployed"]["revision"] == scene.forge.head("nix-config")
+    head = scene.forge.head("nix-config")
+    malphas.run(["gitopsctl", "upgrade"], timeout=120)
+    assert scene.forge.head("nix-config") == head
+    assert malphas.sh(f"find {CHECKOUT} ! -user {USER}").stdout == ""
+
+
+def locked(scene: Scene) -> str:
+    """The revision of the input that is in use."""
+    lock = json.loads(scene.forge.show("nix-config", "flake.lock"))
+    return str(lock["nodes"]["notes"]["locked"]["rev"])
