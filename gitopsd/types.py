@@ -987,13 +987,15 @@ class Life(Value, frozen=True, kw_only=True):
     """What systemd says of gitopsd's own unit.
 
     Args:
-        active: its ActiveState.
+        active: its ActiveState; that is `failed` too for a moment in which it is about to be restarted.
+        sub: its SubState: `dead` or `failed` once nothing will be started any more.
         result: how its last life ended.
         invocation: systemd's id of this life, or of the last one.
 
     """
 
     active: str
+    sub: str
     result: str
     invocation: str
 

@@ -88,9 +88,9 @@ class StandBy:
                 since = now
             elif last != takeover.invocation and now - since >= HOLD:
                 return ""
-            if seen and life.active == "failed":
+            if seen and life.sub == "failed":
                 return f"it failed ({life.result})"
-            if seen and life.active == "inactive":
+            if seen and life.sub == "dead":
                 return ""
             if len(seen) > LIVES:
                 return f"it had to be started {len(seen)} times, the last one ended with {life.result}"

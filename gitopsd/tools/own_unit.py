@@ -170,8 +170,13 @@ class OwnService:
         """See `ports.OwnLife`. A unit that systemd has not in memory is inactive."""
         unit = await self._systemd.unit(UNIT)
         if unit is None:
-            return Life(active="inactive", result="", invocation="")
-        return Life(active=str(unit["ActiveState"]), result=str(unit["Result"]), invocation=_invocation(unit))
+            return Life(active="inactive", sub="dead", result="", invocation="")
+        return Life(
+            active=str(unit["ActiveState"]),
+            sub=str(unit["SubState"]),
+            result=str(unit["Result"]),
+            invocation=_invocation(unit),
+        )
 
     async def stop(self) -> None:
         """See `ports.OwnLife`."""
@@ -179,12 +184,12 @@ class OwnService:
             return
         await self._systemd.stop_unit(UNIT)
         give_up = self._clock.monotonic() + _STOP
-        while (await self.look()).active not in ("inactive", "failed") and self._clock.monotonic() < give_up:
+        while (await self.look()).sub not in ("dead", "failed") and self._clock.monotonic() < give_up:
             await self._clock.sleep(_LOOK)
 
     async def start(self) -> None:
         """See `ports.OwnLife`."""
-        if (await self.look()).active == "failed":  # it may have been started too often
+        if (await self.look()).sub == "failed":  # it may have been started too often
             await self._systemd.reset_failed(UNIT)
         await self._systemd.start_unit(UNIT)
 

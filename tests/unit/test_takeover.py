@@ -83,7 +83,8 @@ BACK = ["stop", "restore", "profile", "boot", "test", "start"]
 
 
 def alive(invocation: str = "new", active: str = "active", result: str = "success") -> Life:
-    return Life(active=active, result=result, invocation=invocation)
+    subs = {"active": "running", "failed": "failed", "inactive": "dead", "activating": "start"}
+    return Life(active=active, sub=subs[active], result=result, invocation=invocation)
 
 
 def at_first_old(then: Callable[[float], Life]) -> Callable[[float], Life]:
