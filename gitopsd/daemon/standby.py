@@ -93,7 +93,7 @@ class StandBy:
             if seen and life.sub == "dead":
                 return ""
             if len(seen) > LIVES:
-                return f"it had to be started {len(seen)} times, the last one ended with {life.result}"
+                return f"it had to be started {len(seen)} times"
             if now - began > LIMIT:
                 return f"it has not run on for {HOLD:g} s within {LIMIT:g} s" if seen else ""
             await self._clock.sleep(_LOOK)
