@@ -100,7 +100,7 @@ class StandBy:
 
     async def _go_back(self, takeover: Takeover) -> None:
         message = f"the gitopsd of {takeover.after} does not hold: {takeover.reason}; going back to {takeover.before}"
-        self._log.error(events.ROLLED_BACK, message=message, toplevel=takeover.after)
+        self._log.error("going back", message=message, toplevel=takeover.after)
         await self._own.stop()
         if kept := self._restore():
             self._log.warning("state restored", message=f"the state of the new version is kept as {kept}")
@@ -112,10 +112,10 @@ class StandBy:
             try:
                 status = await self._activated(takeover, action)
             except GitopsdError as error:
-                self._log.error("not activated", message=error.message, action=action)
+                self._log.error("not activated", message=f"{action}: {error.message}")
             else:
                 if status not in (0, 4):
-                    self._log.error("not activated", message=f"status {status}", action=action)
+                    self._log.error("not activated", message=f"{action}: status {status}")
         if self._running() != takeover.before:
             message = f"{takeover.before} could not be gone back to; a person is needed"
             self._log.critical(events.BLOCKED, message=message)
