@@ -149,6 +149,7 @@ def deploy_for_next_boot(scene: Scene, host: Host, message: str, **units: str) -
 def test_2_golden_survives_garbage_collection_and_two_hundred_later_generations(lab: Lab) -> None:
     scene = set_up(lab, "malphas")
     malphas = scene.hosts["malphas"]
+    malphas.run(["gitopsctl", "upgrade"])  # what runs is deployed: its revision is known
     first = malphas.booted_system()
     nix = scene.files(hello_service=HELLO.format(word="limited"))
     limited = nix["hosts/malphas.nix"].replace(
