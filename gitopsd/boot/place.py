@@ -118,8 +118,11 @@ class Machine:
         """Whether verify has ended without being able to give a verdict: killed for good, or it does not even start."""
         from gitopsd.boot.programs import output  # noqa: PLC0415 - not needed by begin
 
-        shown = output(["systemctl", "show", "--property=ActiveState,ExecMainStatus", "--value", VERIFY], 10).split()
-        return "failed" in shown and str(GOES_DOWN) not in shown
+        names = "ActiveState,ExecMainCode,ExecMainStatus"
+        shown = set(output(["systemctl", "show", f"--property={names}", VERIFY], 10).split())
+        # systemd ends it with SIGTERM at a shutdown, which is a failure of a oneshot, too.
+        ended = {f"ExecMainCode={int(os.CLD_KILLED)}", f"ExecMainStatus={int(signal.SIGTERM)}"} <= shown
+        return "ActiveState=failed" in shown and not ended and f"ExecMainStatus={GOES_DOWN}" not in shown
 
     def rules(self) -> Rules:
         """`[boot]` of the configuration; what cannot be read there is the default, and told.

@@ -305,7 +305,7 @@ class Record:
         """The files about generations, newest first."""
         try:
             names = [name for name in os.listdir(self.directory) if name.startswith("generation-")]
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         names = [name for name in names if name.endswith(".json")]
         return sorted(names, key=lambda name: -os.stat(os.path.join(self.directory, name)).st_mtime)

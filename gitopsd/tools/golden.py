@@ -18,6 +18,11 @@ from gitopsd.types import BootFacts, StorePath, parse_store_path
 
 T = TypeVar("T")
 _INSTALL = 240.0  # seconds for switch-to-configuration boot
+_GRACE = 10.0  # seconds in which systemd ends it
+_UNIT = (
+    *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--service-type=exec"),
+    *(f"--property=RuntimeMaxSec={_INSTALL:g}", "--setenv=NIXOS_INSTALL_BOOTLOADER=0"),
+)
 
 
 class GoldenGeneration:
@@ -108,16 +113,15 @@ class GoldenGeneration:
     async def _boot_entry(self) -> str:
         """Have the boot loader list golden; what it boots by default stays what the system profile says.
 
-        Not in the activation's unit: that may hold the result of a cycle under way. switch-to-configuration has a lock
-        of its own.
+        In a unit of its own, since /boot is read-only for us. Not in the activation's: that may hold the result of a cycle
+        under way. switch-to-configuration has a lock of its own.
         """
         done = ""
         while (default := self._machine.system.target()) not in ("", done):
             try:
                 await self._processes.run(
-                    [f"{default}/bin/switch-to-configuration", "boot"],
-                    timeout=_INSTALL,
-                    env={"NIXOS_INSTALL_BOOTLOADER": "0"},
+                    [*_UNIT, f"{default}/bin/switch-to-configuration", "boot"],
+                    timeout=_INSTALL + _GRACE,
                 )
             except GitopsdError as error:
                 return f"it has no boot entry of its own yet: {error.message}"

@@ -161,7 +161,9 @@ def test_2_golden_survives_garbage_collection_and_two_hundred_later_generations(
     malphas.reboot(timeout=60)
     assert golden(malphas) == second
     # An older one is pinned by hand, and nothing else but the pin keeps it.
-    assert malphas.run(["gitopsctl", "golden", "pin", "1"]).stdout.startswith(f"{first} (generation 1)")
+    pinned = malphas.run(["gitopsctl", "golden", "pin", "1"])
+    assert (pinned.stdout, pinned.stderr) == (f"{first} (generation 1)\n", "")
+    assert f"init={first}/init" in malphas.sh("cat /boot/loader/entries/nixos-golden-*").stdout
     malphas.sh(
         f"""
         other=$(nix-store --add /etc/passwd)
@@ -246,6 +248,22 @@ def test_3_and_10_golden_that_fails_too_stays_up_and_says_so_everywhere(lab: Lab
     assert malphas.run(["gitopsctl", "retry"], check=False).returncode == 0
 
 
+# The machine has no firmware: what systemd-boot leaves behind when it has given up on the boot default.
+PLANT_SYSTEMD_BOOT = r"""
+vendor=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+mount -t tmpfs tmpfs /sys/firmware
+mkdir -p /sys/firmware/efi/efivars /efi/loader/entries
+variable() {{ (printf '\6\0\0\0'; printf '%s\0' "$2" | iconv -t UTF-16LE) >"/sys/firmware/efi/efivars/$1-$vendor"; }}
+variable LoaderInfo 'systemd-boot 262'
+variable LoaderBootCountPath '\loader\entries\nixos-abc+2-1.conf'
+echo 'options init=/nix/store/other/init' >/efi/loader/entries/nixos-abc+2-1.conf
+echo 'options init={second}/init' >/efi/loader/entries/nixos-abd+0-3.conf
+gitopsctl boot status --socket /nowhere 2>/dev/null
+umount /sys/firmware
+rm -r /efi
+"""
+
+
 def test_4_and_9_without_golden_nothing_reboots_and_a_pick_by_hand_changes_no_default(lab: Lab) -> None:
     scene = set_up(lab, "malphas", more=BOOT_MODE)
     malphas = scene.hosts["malphas"]
@@ -259,6 +277,9 @@ def test_4_and_9_without_golden_nothing_reboots_and_a_pick_by_hand_changes_no_de
     told = status(malphas)["boot"]
     assert (told["toplevel"], told["verdict"]) == (first, "good")
     assert malphas.boot_default() == second
+    shown = malphas.sh(PLANT_SYSTEMD_BOOT.format(second=second)).stdout
+    assert "loader:   counts too: no verdict yet (2 tries left, 1 done: nixos-abc+2-1.conf)" in shown
+    assert "the boot loader has given up on the boot default" in shown, shown
     malphas.reboot(timeout=60)
     assert malphas.booted_system() == second
 
