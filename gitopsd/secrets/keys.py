@@ -16,7 +16,8 @@ def _words(text: str) -> frozenset[str]:
 # A word that makes a name a secret's, wherever it stands in the name.
 _SECRET = _words("""apikey authkey authtoken bearer cred creds credential credentials kennwort mypassword passcode passphrase passwd
     password passwords passwort pat pin preshared presharedkey privatekey psk pw pwd secret secretkey secrets token
-    tokens totp webhooksecret passwordhash otp accesskey accesstoken clientsecret""")
+    tokens totp webhooksecret passwordhash otp mnemonic accesskey accesstoken clientsecret""")
+_PHRASES = frozenset((("seed", "phrase"), ("recovery", "phrase"), ("recovery", "code"), ("recovery", "key")))
 _WEAK = frozenset(("pin", "pat", "cred", "pw", "pwd", "otp", "totp"))  # only as the last word
 _PAIRS = _words("""access account admin api app auth client consumer db deploy encryption license master personal private secret
     service session shared signing ssh storage subscription user webhook wg wireguard""")  # before `key`
@@ -29,6 +30,9 @@ _ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars
     rule rules salt screen script selector server service size socket source status store strength style suffix text
     timeout title tool tooltip ttl type uri url usage use user username uuid validation validator var variable version
     view visibility visible wait warning window hash digest checksum algorithm hashes iterations mapping map""")
+# What a word may end in that is written in one, such as `remotepass`; and words that end so and are others.
+_ENDS = re.compile(r"\w{2,}(?:password|passwd|passphrase|secret|apikey|pass)")
+_OTHERS = _words("bypass compass encompass overpass surpass trespass underpass topsecret")
 _PREFIXES = _words("no not has is use show hide forgot reset confirm enter your change min max without ask")
 _OPEN = _words("public pub peer host foreign primary sort partition cache trusted known")  # keys that are none
 _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
@@ -74,7 +78,11 @@ def names_secret(name: str) -> bool:
         return False
     if found[-1] == "tokens" and set(found) & _PROGRAMMING:
         return False
+    if found[:2] == ["password", "store"]:
+        return False  # pass's own variables, which name a directory and public keys
     if any(word in _SECRET and (word not in _WEAK or word == found[-1]) for word in found):
+        return True
+    if (_ENDS.fullmatch(found[-1]) and found[-1] not in _OTHERS) or tuple(found[-2:]) in _PHRASES:
         return True
     if found[-1] in ("pass", "auth") and (len(found) > 1 or found[-1] == "pass"):
         return True

@@ -19,6 +19,8 @@ _LONG_LINE = 20_000  # characters; a longer one is data and not a configuration
 
 _ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _IN_ACTION = re.compile(r"""\$?(?P<key>[A-Za-z_][\w.-]*)\s*:?=\s*(?P<quote>["`'])(?P<value>[^"`'\n]{4,})(?P=quote)""")
+_MAKES_DICT = re.compile(r"\b(?:dict|set|setValueAtPath)\b")
+_IN_DICT = re.compile(r"""["`](?P<key>[A-Za-z_][\w.-]*)["`]\s+(?P<quote>["`])(?P<value>[^"`\n]{4,})(?P=quote)""")
 _DEFAULT = re.compile(
     r"""\.(?P<key>\w+)\s*\|\s*default\s+"(?P<value>[^"\n]+)"|default\s+"(?P<value2>[^"\n]+)"\s+\.(?P<key2>\w+)"""
 )
@@ -27,9 +29,12 @@ _PAIR = re.compile(
     r"""(?P<key>["']?(?:--?|[\w@/:.-]*/:)?[A-Za-z_][\w.-]*["']?(?:\[["'][\w.-]+["']\])?)
         (?P<sep>\s*(?:=>|:=|\?=|\+=|==?|:)\s*|(?<=[\w-])\s+(?=["']))
         (?P<type>!\w+\s+)?
-        (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'#;,&|<>)}\]][^\s"';,&|<>)}\]]*))""",
+        (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|''(?P<nix>[^'\n]+)''|\[\[(?P<lua>[^\]\n]+)\]\]|`(?P<tick>[^`\n]+)`
+        |'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'#;,&|<>)}\]][^\s"';,&|<>)}\]]*))""",
     re.VERBOSE,
 )
+_CONTINUED = re.compile(r"""(?P<head>[\w.-]+["']?\s*[:=])\s*(?:[>|][+-]?\d?|\\)?\s*$""")
+_KEY = re.compile(r"""["']?[\w.-]+["']?\s*[:=](?:\s|$)""")
 _ENTRY = re.compile(
     r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
 )
@@ -42,6 +47,15 @@ _API_HEADER = re.compile(r"(?i)\bx-[\w-]*(?:key|token|secret|auth)\s*:\s*(?P<val
 _CURL = re.compile(
     r"""(?:\bcurl\b|\bwget\b|\bhttp\b)[^\n|;]*?\s(?:-u|--user)[=\s]*["']?(?P<user>[^\s:"']+):(?P<value>[^\s"']+)"""
 )
+# The person who is made, who logs in, and what is piped to a program that asks for a password.
+_SQL = re.compile(r"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?'(?P<value>[^'\n]+)'")
+_PIPED = re.compile(
+    r"""\b(?:echo|printf)\s+(?:-\w+\s+|["']?%s(?:\\n)?["']?\s+)*["']?(?P<value>[^\s"'|]+)["']?\s*\|\s*"""
+    r"""(?:sudo\b[^\n|]*\s(?:-S|--stdin)\b|[^\n|]*--(?:password|passphrase|token)-?(?:stdin|fd[ =]0)\b)"""
+)
+_COOKIE = re.compile(r"(?i)\bcookie[\"']?\s*[:=]\s*[\"']?(?:[^\"'\n;]*;\s*)*?[\w.-]+=(?P<value>[\w%+/.~-]{16,})")
+_OVPN_USER = re.compile(r"<auth-user-pass>\s*\n[^\n<]+\n(?P<value>[^\n<]+)")
+_JWK = re.compile(r"""["']?kty["']?\s*:[^{}]*["']?\bd["']?\s*:\s*["'](?P<value>[\w-]{40,})["']""")
 _SSHPASS = re.compile(
     r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
 )
@@ -58,7 +72,7 @@ _XML = re.compile(
     r"<(?P<key>[\w:.-]+)[^>]*>(?P<value>[^<>\n]{4,})</(?P=key)>|(?:name|key)=\"(?P<key2>[\w.-]+)\"\s+value=\"(?P<value2>[^\"\n]+)\""
 )
 _PEM = re.compile(
-    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?)-----\s*(?P<value>[A-Za-z0-9+/=:,.\s\\-]{40,})"
+    r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?|OpenVPN (?:Static key V1|tls-crypt-v2 \w+ key))-----\s*(?P<value>[A-Za-z0-9+/=:,.\s\\-]{40,})"
 )
 _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (rule, re.compile(pattern))
@@ -83,6 +97,7 @@ _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("huggingface-token", r"\bhf_[A-Za-z]{30,}"),
         ("digitalocean-token", r"\bdo[opr]_v1_[0-9a-f]{64}"),
         ("telegram-token", r"\b\d{8,10}:AA[\w-]{32,}"),
+        ("private-calendar", r"\bcalendar\.google\.com/calendar/ical/[^\s\"']+/private-[0-9a-f]{16,}"),
         ("sendgrid-token", r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
         ("tailscale-key", r"\btskey-[a-z]+-\w{8,}-?\w*"),
         ("vault-token", r"\bhv[sbr]\.[\w-]{24,}"),
@@ -257,7 +272,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     name = path.rpartition("/")[2].lower()
     for rule, pattern in _TOKENS:
         for match in pattern.finditer(text):
-            if "example" not in match.group().lower():
+            if "example" not in match.group().lower() and len(set(match.group()[-16:])) > 4:
                 found.add(rule, match.start(), match.group())
     for match in _PEM.finditer(text):
         found.add("private-key", match.start(), match["value"])
@@ -268,11 +283,17 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
         ("api-key-header", _API_HEADER),
         ("password-in-command", _CURL),
         ("password-in-command", _SSHPASS),
+        ("password-in-command", _PIPED),
+        ("password-in-sql", _SQL),
+        ("openvpn-password", _OVPN_USER),
+        ("private-jwk", _JWK),
+        ("cookie", _COOKIE),
     ):
         for match in pattern.finditer(bare):
             value = match["value"] or match["value2"]
-            if not keys.is_reference(value):
-                found.add_line(rule, bare.count("\n", 0, match.start()) + 1, value)
+            if not keys.is_reference(value) and (rule != "cookie" or keys.looks_random(value)):
+                at = bare.find(value, match.start())
+                found.add_line(rule, bare.count("\n", 0, at) + 1, value)
     _by_pattern("netrc-password", _NETRC if "netrc" in name or "authinfo" in name else _NETRC_LINE, bare, found)
     if "pgpass" in name:
         _by_pattern("pgpass-password", _PGPASS, bare, found)
@@ -282,11 +303,18 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     variables = data.names_by_line(path.removesuffix(".tmpl"), bare) if _CHEZMOI_DATA.search(path) else None
     secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
     in_data, locked = False, is_lock_file(path)
-    for number, line in enumerate(bare.splitlines(), 1):
+    lines = bare.splitlines()
+    for number, line in enumerate(lines, 1):
         if len(line) > _LONG_LINE or locked:
             continue
         for rule, value in _pairs(line):
             found.add_line(rule, number, value)
+        if (after := _CONTINUED.search(line)) and number < len(lines):
+            # `password: >-`, `password =\` or `"password":`, and the value in the next line.
+            rest = lines[number].strip()
+            if not (_PAIR.match(rest) or _KEY.match(rest) or rest.startswith("- ")):
+                for rule, value in _pairs(f"{line[: after.end('head')]} {rest}"):
+                    found.add_line(rule, number + 1, value)
         if variables is not None and (entry := _ENTRY.search(line.strip())):
             key, value = variables.get(number, entry["key"]), entry["value"].strip()
             secret = is_secret(key) or keys.names_secret(key) or names_api(key)
@@ -318,6 +346,10 @@ def _scan_actions(text: str, found: _Findings) -> None:
         for match in _IN_ACTION.finditer(action.group()):
             if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
                 found.add("literal-in-template", action.start() + match.start("value"), match["value"])
+        if _MAKES_DICT.search(action.group()):
+            for match in _IN_DICT.finditer(action.group()):
+                if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
+                    found.add("literal-in-template", action.start() + match.start("value"), match["value"])
         for match in _DEFAULT.finditer(action.group()):
             key, value = match["key"] or match["key2"], match["value"] or match["value2"]
             if keys.names_secret(key) and _is_secret(key, value, quoted=True):
@@ -334,7 +366,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             continue  # the expansion of a variable, and not its assignment
         key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
         quoted = match["bare"] is None
-        value = match["double"] or match["single"] or match["bare"] or ""
+        value = next(filter(None, map(match.group, ("double", "single", "nix", "lua", "tick", "bare"))), "")
         if not quoted:
             value = _whole(line, match, value)
         if key.lstrip("/:").split(":")[-1] in ("_auth", "_authToken", "_password") and not keys.is_reference(value):
@@ -358,6 +390,11 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
 
 def _whole(line: str, match: re.Match[str], value: str) -> str:
     """A value without quotes goes to the end of the line, or to a comment; in a program it ends at a blank."""
+    if (
+        line[match.end("bare") : match.end("bare") + 1] in (",", ";", "&")
+        and not line[match.end("bare") + 1 :].isspace()
+    ):
+        return value  # one of several, as in the options of a mount
     rest = line[match.start("bare") :]
     text = re.split(r"\s+[#;]", rest, maxsplit=1)[0].strip()
     return value if re.search(r"\s", text) is None or re.match(r"\S+\s+(?:&&|\|\||\||[A-Z_]+=|-)", text) else text
@@ -373,6 +410,8 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
         return False
     if re.search(r"\s", value):
         # A passphrase, or a sentence about one.
+        if {"phrase", "mnemonic"} & set(named):
+            return len(value.split()) >= 6
         if not quoted or not {"passphrase", "psk", "password"} & set(named):
             return False
         return not re.search(r"(?i)pass|enter|your|please|\?$|:$|%s|\bthe\b", value)

@@ -9,7 +9,19 @@ from gitopsd.secrets.keys import Kind
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "smtp_pass", "API_KEY", "clientSecret", "oauth-token", "wifi.psk", "tokens.forge", "adminPassword"],
+    [
+        *(
+            "password",
+            "smtp_pass",
+            "API_KEY",
+            "clientSecret",
+            "oauth-token",
+            "wifi.psk",
+            "tokens.forge",
+            "adminPassword",
+        ),
+        *("remotepass", "rootpassword", "seed_phrase", "recovery-code"),
+    ],
 )
 def test_names_of_secrets(name: str) -> None:
     assert keys.names_secret(name)
@@ -24,6 +36,8 @@ def test_names_of_secrets(name: str) -> None:
         "token_count",
         "compass",
         "bypass",
+        "overpass",
+        "PASSWORD_STORE_KEY",
         "key",
         "tokenizer",
         "secret_id",
@@ -40,6 +54,30 @@ def lines(text: str, path: str = "dot_x") -> list[int]:
 def test_what_all_scanners_were_seen_to_miss_is_found() -> None:
     assert lines('{{ if .a }}smtp_pass = "hunter2hunter2"{{ end }}') == [1]
     assert lines('x\ndb_password = "kqLd83js9Lks8djk2A"') == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("smtp:\n  password: >-\n    hunter2hunter2\n  port: 465\n", 3),
+        ('{"password":\n  "hunter2hunter2"}\n', 2),
+        ("export PASSWORD=\\\nhunter2hunter2\n", 2),
+        ("//nas/x /mnt cifs username=rain,password=hunter2hunter2,uid=1000 0 0\n", 1),
+        ("db = { password = [[hunter2hunter2]] }\n", 1),
+        ("adminPassword = ''hunter2hunter2'';\n", 1),
+        ('{{ template "x" (dict "user" "rain" "password" "hunter2hunter2") }}\n', 1),
+        ("echo 'hunter2hunter2' | sudo -S true\n", 1),
+        ("GRANT ALL ON x TO y IDENTIFIED BY 'hunter2hunter2';\n", 1),
+    ],
+)
+def test_forms_that_a_value_takes(text: str, line: int) -> None:
+    assert lines(text) == [line]
+
+
+def test_what_only_follows_a_name_is_not_its_value() -> None:
+    assert not lines("secrets:\n  db_password:\n    file: /run/secrets/x\n")
+    assert not lines("tokens:\n  - one\n")
+    assert not lines('{{ keyring "password" "hunter2hunter2" }}')
 
 
 def test_a_template_that_says_where_the_secret_is_has_none() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import corpus
 from bench.figure import Figure, Measure, Want
 from bench.place import Place
+from corpus import held_out
 
 Lines = list[list[int]]
 SEEDS = (1, 2, 3)
@@ -19,12 +21,29 @@ SEEDS = (1, 2, 3)
 
 def figures(place: Place) -> list[Figure]:
     """Measure on generated dotfiles, each seed a run."""
+    times: dict[str, list[float]] = {}
+    made = [
+        *_judged(place, "", corpus, times, required=True),
+        *_judged(place, ", by other forms", held_out, times, required=False),
+    ]
+    timed = Figure(
+        name="the gate's look at one edited file",
+        unit="ms",
+        values=times["gate"],
+        floor_name="gitleaks alone",
+        floor=times["gitleaks"],
+    )
+    return [*made, timed]
+
+
+def _judged(
+    place: Place, of: str, samples_of: ModuleType, times: dict[str, list[float]], *, required: bool
+) -> Iterator[Figure]:
     missed: dict[str, list[float]] = {}
     false: dict[str, list[float]] = {}
-    times: dict[str, list[float]] = {}
-    sizes = len(corpus.planted()), len(corpus.decoys())
+    sizes = len(samples_of.planted()), len(samples_of.decoys())
     for seed in SEEDS:
-        planted, decoys = corpus.planted(seed), corpus.decoys(seed)
+        planted, decoys = samples_of.planted(seed), samples_of.decoys(seed)
         samples = [*planted, *decoys]
         told = place.inside("secrets.py", {"files": [(sample.path, sample.content) for sample in samples]})
         found: dict[str, Lines] = told["found"] | _others(samples)
@@ -35,33 +54,20 @@ def figures(place: Place) -> list[Figure]:
             false.setdefault(name, []).append(100 * sum(wrong) / len(decoys))
         for name, took in told["times"].items():
             times.setdefault(name, []).extend(took)
-    figures = []
     for name, values in missed.items():
-        ours = name == "gate"
-        figures += [
-            Figure(
-                name=f"secrets missed of {sizes[0]} planted: {name}",
-                unit="%",
-                values=values,
-                wants=(Want(measure=Measure.median, limit=5),) if ours else (),
-            ),
-            Figure(
-                name=f"decoys of {sizes[1]} taken for a secret: {name}",
-                unit="%",
-                values=false[name],
-                wants=(Want(measure=Measure.median, limit=2),) if ours else (),
-            ),
-        ]
-    figures.append(
-        Figure(
-            name="the gate's look at one edited file",
-            unit="ms",
-            values=times["gate"],
-            floor_name="gitleaks alone",
-            floor=times["gitleaks"],
+        ours = name == "gate" and required
+        yield Figure(
+            name=f"secrets missed of {sizes[0]} planted{of}: {name}",
+            unit="%",
+            values=values,
+            wants=(Want(measure=Measure.median, limit=5),) if ours else (),
         )
-    )
-    return figures
+        yield Figure(
+            name=f"decoys of {sizes[1]} taken for a secret{of}: {name}",
+            unit="%",
+            values=false[name],
+            wants=(Want(measure=Measure.median, limit=2),) if ours else (),
+        )
 
 
 def _others(samples: list[corpus.Sample]) -> dict[str, Lines]:
