@@ -3,7 +3,7 @@
 It does not matter how a version got there: by a capture, by a commit that a person made weeks ago, by a merge.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gitopsd.ports import Gate
 from gitopsd.repo.trees import EMPTY_TREE, Trees
@@ -69,7 +69,26 @@ class Vet:
         form = "--batch-check=%(objecttype) %(objectname) %(rest)"
         answers = (await self._git.run("cannot list what is new", "cat-file", form, stdin=asked)).stdout
         rows = (line.split(" ", 2) for line in answers.split("\n"))
-        return {(row[2], row[1]) for row in rows if len(row) == 3 and row[0] == "blob"}
+        return {(row[2], row[1]) for row in rows if len(row) == 3 and row[0] == "blob"} | await self._named(span)
+
+    async def _named(self, span: Sequence[str]) -> set[tuple[str, str]]:
+        """What has a new name: git lists an object once, under one of its names, and not at all if the remote has it.
+
+        A merge is asked for what it has from no side; what it has from one is in the commits of that side.
+        """
+        form = ("-c", "log.showRoot=true", "log", "--format=", "--raw", "-z", "-c", "--no-abbrev", "--no-renames")
+        arguments = (*form, "--diff-filter=A", *span)
+        listed = (await self._git.run("cannot list what is new", *arguments)).stdout
+        fields = iter(listed.split("\0"))
+        found = set()
+        for row in fields:
+            if meta := row.strip("\n"):
+                path, words = next(fields), meta.split(" ")
+                # One colon, one mode and one object for each parent, then those of the commit itself.
+                parents = words[0].count(":")
+                if not words[parents].startswith("16"):  # a submodule is no object of ours
+                    found.add((path, words[2 * parents + 1]))
+        return found
 
     async def _published(self, trunk: str, paths: Collection[str]) -> dict[str, bytes]:
         entries = await self._trees.entries(trunk, paths)

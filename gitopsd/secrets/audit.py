@@ -205,7 +205,7 @@ class Auditor:
         self._check_scanner()
         return tuple(
             [
-                await self._finding(hit, path, "")
+                await self._finding(hit, rules.shown(path, found), "")
                 for (path, _), found in zip(looked_at, hits, strict=True)
                 for hit in found
                 if not any(entry.path == path and entry.matches(hit.value) for entry in allowed)

@@ -3,10 +3,9 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-_ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
 _YAML_KEY = re.compile(r"""^(?P<indent> *)(?P<quote>["']?)(?P<key>[\w.-]+)(?P=quote)\s*:(?P<rest>.*)$""")
 _TOML_TABLE = re.compile(r"^\s*\[(?P<table>[\w.\"'-]+)\]\s*(?:#.*)?$")
@@ -152,13 +151,13 @@ def prompted(text: str) -> dict[str, int]:
 def uses(text: str, names: Mapping[str, Any]) -> dict[str, list[tuple[int, str]]]:
     """The places in a template where variables are used: the line, and the text before the action in that line."""
     found: dict[str, list[tuple[int, str]]] = {}
-    for action in _ACTION.finditer(text):
-        code = _STRING.sub('""', action.group())
-        start = text.rfind("\n", 0, action.start()) + 1
+    for begins, ends in actions(text):
+        code = _STRING.sub('""', text[begins:ends])
+        start = text.rfind("\n", 0, begins) + 1
         for name in names:
             if _reference(name).search(code):
-                line = text.count("\n", 0, action.start()) + 1
-                found.setdefault(name, []).append((line, text[start : action.start()]))
+                line = text.count("\n", 0, begins) + 1
+                found.setdefault(name, []).append((line, text[start:begins]))
     return found
 
 
@@ -170,7 +169,23 @@ def rewritten(text: str, expressions: Mapping[str, str]) -> str:
         expressions: what stands for each variable.
 
     """
-    return _ACTION.sub(lambda action: _rewritten(action.group(), expressions), text)
+    return replaced(text, lambda action: _rewritten(action, expressions))
+
+
+def actions(text: str) -> Iterator[tuple[int, int]]:
+    """Where the actions of a template begin and end, in time that grows with its length."""
+    end = 0
+    while (start := text.find("{{", end)) >= 0 and (end := text.find("}}", start + 2) + 2) > 1:
+        yield start, end
+
+
+def replaced(text: str, by: Callable[[str], str]) -> str:
+    """A template with each of its actions replaced."""
+    pieces, at = [], 0
+    for start, end in actions(text):
+        pieces += [text[at:start], by(text[start:end])]
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _rewritten(action: str, expressions: Mapping[str, str]) -> str:

@@ -1,12 +1,16 @@
 """The gate of one repository: the scanner and our own rules together, without what the person allowed."""
 
+import asyncio
 import hashlib
 import hmac
 import os
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from gitopsd.errors import Failed, ToolMissing
 from gitopsd.secrets import decisions, rules
@@ -14,9 +18,10 @@ from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.allow import Allowed, parse_allowed
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
+from gitopsd.secrets.views import View, name_of, views
 from gitopsd.tools.files import Files
 from gitopsd.tools.git import printable
-from gitopsd.tools.gitleaks import Gitleaks
+from gitopsd.tools.gitleaks import Gitleaks, Match
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Candidate, Finding
 
@@ -89,7 +94,8 @@ class RepositoryGate:
             ]
             if self.broken and each.is_new:
                 left.append(Hit(rule=NO_SCANNER, line=0, value=""))
-            result.append(tuple([await self._finding(each.path, hit) for hit in left]))
+            path = rules.shown(each.path, hits[number])
+            result.append(tuple([await self._finding(path, hit) for hit in left]))
         return result
 
     def _digest(self, each: Candidate, settings: Mapping[str, bytes]) -> bytes:
@@ -117,34 +123,22 @@ class RepositoryGate:
         if not files:
             return ()
         self.broken = ""
+        seen = [(*views(content), name_of(path)) for path, content in files]
         try:
-            scanned = await self._scanner.scan([content for _, content in files])
+            scanned = await self._scanner.scan([view.text for each in seen for view in each])
         except (ToolMissing, Failed) as error:
             self.broken = error.message
-            scanned = tuple(() for _ in files)
-        result: list[tuple[Hit, ...]] = []
-        for (path, content), matches in zip(files, scanned, strict=True):
-            own = list(
-                rules.scan(
-                    path,
-                    content,
-                    strict=bool(self.broken),
-                    is_secret=frozenset(secret_names).__contains__,
-                    must_be_encrypted=patterns,
-                )
-            )
-            lines = content.decode(errors="replace").split("\n") if matches else []
-            for match in matches:
-                line = lines[match.line - 1] if match.line <= len(lines) else ""
-                if rules.is_false(path, match.rule, match.value, line):
-                    continue
-                same = [hit for hit in own if hit.line == match.line and _overlap(hit.value, match.value)]
-                if not same:
-                    own.append(Hit(rule=match.rule, line=match.line, value=match.value))
-            digests = _digests(content) if path == ALLOW_FILE else ()
-            hits = [hit for hit in own if hit.value not in digests]
-            result.append(tuple(sorted(hits, key=lambda hit: hit.line)))
-        return tuple(result)
+            scanned = tuple(() for each in seen for _ in each)
+        # A regular expression on a long text would keep the loop from everything else.
+        look = partial(
+            rules.scan,
+            strict=bool(self.broken),
+            is_secret=frozenset(secret_names).__contains__,
+            must_be_encrypted=patterns,
+        )
+        answers = iter(scanned)
+        matches = [[next(answers) for _ in each] for each in seen]
+        return await asyncio.to_thread(_found, files, seen, matches, look)
 
     async def fingerprint(self, value: str) -> str:
         """A name for a value that says nothing about it: keyed, and the key never leaves this host.
@@ -177,6 +171,47 @@ def _digests(content: bytes) -> frozenset[str]:
         return frozenset(text for entry in parse_allowed(content) for text in (entry.salt, entry.scrypt))
     except Failed:
         return frozenset()
+
+
+def _found(
+    files: Sequence[tuple[str, bytes]],
+    seen: Sequence[Sequence[View]],
+    matches: Sequence[Sequence[Sequence[Match]]],
+    look: Callable[[str, bytes], tuple[Hit, ...]],
+) -> tuple[tuple[Hit, ...], ...]:
+    """What our own rules and the scanner find in each file, together."""
+    result = []
+    for (path, content), texts, found in zip(files, seen, matches, strict=True):
+        hits = [hit for hit in look(path, content) if hit.line == 0]
+        for text, matched in zip(texts, found, strict=True):
+            new = _in_text(path, text, matched, look)
+            ending = rules.IN_NAME if text is texts[-1] else ""
+            hits += (
+                new
+                if text.has_lines
+                else [msgspec.structs.replace(hit, line=0, rule=f"{hit.rule}{ending}") for hit in new]
+            )
+        digests = _digests(content) if path == ALLOW_FILE else ()
+        left = dict.fromkeys(hit for hit in hits if hit.value not in digests)
+        result.append(tuple(sorted(left, key=lambda hit: hit.line)))
+    return tuple(result)
+
+
+def _in_text(
+    path: str, text: View, matches: Sequence[Match], look: Callable[[str, bytes], tuple[Hit, ...]]
+) -> list[Hit]:
+    # The names in a binary are those of a program: only what has the form of a secret counts there.
+    found = [
+        hit for hit in look(text.name or path, text.text) if hit.line and (text.is_text or rules.has_form(hit.rule))
+    ]
+    lines = text.text.decode(errors="replace").split("\n") if matches else []
+    for match in matches:
+        line = lines[match.line - 1] if match.line <= len(lines) else ""
+        if rules.is_false(path, match.rule, match.value, line) or (not text.is_text and rules.is_guess(match.rule)):
+            continue
+        if not any(hit.line == match.line and _overlap(hit.value, match.value) for hit in found):
+            found.append(Hit(rule=match.rule, line=match.line, value=match.value))
+    return found
 
 
 def _overlap(one: str, other: str) -> bool:

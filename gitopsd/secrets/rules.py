@@ -8,17 +8,19 @@ with a password; data of chezmoi; what `.sops.yaml` says is encrypted, and is no
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
 from gitopsd.secrets import data, keys
 
 _BINARY_LOOK = 8192  # bytes
-_LONG_LINE = 20_000  # characters; a longer one is data and not a configuration
+_DEPTH = 2  # how often what is in base64 is decoded
+_LONG_LINE = 4_000  # characters; a longer one is looked at in pieces
 
-_ACTION = re.compile(r"\{\{.*?\}\}", re.DOTALL)
-_IN_ACTION = re.compile(r"""\$?(?P<key>[A-Za-z_][\w.-]*)\s*:?=\s*(?P<quote>["`'])(?P<value>[^"`'\n]{4,})(?P=quote)""")
+_IN_ACTION = re.compile(
+    r"""\$?(?<![\w.-])(?P<key>[A-Za-z_][\w.-]{0,120})\s*:?=\s*(?P<quote>["`'])(?P<value>[^"`'\n]{4,})(?P=quote)"""
+)
 _MAKES_DICT = re.compile(r"\b(?:dict|set|setValueAtPath)\b")
 _IN_DICT = re.compile(r"""["`](?P<key>[A-Za-z_][\w.-]*)["`]\s+(?P<quote>["`])(?P<value>[^"`\n]{4,})(?P=quote)""")
 _DEFAULT = re.compile(
@@ -26,20 +28,22 @@ _DEFAULT = re.compile(
 )
 
 _PAIR = re.compile(
-    r"""(?P<key>["']?(?:--?|[\w@/:.-]*/:)?[A-Za-z_][\w.-]*["']?(?:\[["'][\w.-]+["']\])?)
+    r"""(?<!\w)(?P<key>["']?(?:--?|//[\w@/:.-]{0,200}/:)?[A-Za-z_][\w.-]{0,120}["']?(?:\[["'][\w.-]+["']\])?)
         (?P<sep>\s*(?:=>|:=|\?=|\+=|==?|:)\s*|(?<=[\w-])\s+(?=["']))
         (?P<type>!\w+\s+)?
         (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|''(?P<nix>[^'\n]+)''|\[\[(?P<lua>[^\]\n]+)\]\]|`(?P<tick>[^`\n]+)`
         |'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'#;,&|<>)}\]][^\s"';,&|<>)}\]]*))""",
     re.VERBOSE,
 )
-_CONTINUED = re.compile(r"""(?P<head>[\w.-]+["']?\s*[:=])\s*(?:[>|][+-]?\d?|\\)?\s*$""")
+_CONTINUED = re.compile(r"""(?P<head>(?<![\w.-])[\w.-]{1,120}["']?\s*[:=])\s*(?:[>|][+-]?\d?|\\)?\s*$""")
 _KEY = re.compile(r"""["']?[\w.-]+["']?\s*[:=](?:\s|$)""")
 _ENTRY = re.compile(
-    r"""["']?(?P<key>[\w.-]+)["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
+    r"""(?<![\w.-])["']?(?P<key>[\w.-]{1,120})["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
 )
 _OPTION = re.compile(r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)[=\s]+["']?(?P<value>[^\s"']+)""")
-_URL = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s:@/\"'<>]*):(?P<value>[^\s@/\"'<>]+)@[\w\[{$.-]")
+_URL = re.compile(
+    r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s:@/\"'<>]{0,200}):(?P<value>[^\s@/\"'<>]{1,400})@[\w\[{$.-]"
+)
 _HEADER = re.compile(
     r"(?i)\b(?:authorization|proxy-authorization)\b[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+(?P<value>[\w+/=.~-]{8,})"
 )
@@ -53,9 +57,11 @@ _PIPED = re.compile(
     r"""\b(?:echo|printf)\s+(?:-\w+\s+|["']?%s(?:\\n)?["']?\s+)*["']?(?P<value>[^\s"'|]+)["']?\s*\|\s*"""
     r"""(?:sudo\b[^\n|]*\s(?:-S|--stdin)\b|[^\n|]*--(?:password|passphrase|token)-?(?:stdin|fd[ =]0)\b)"""
 )
-_COOKIE = re.compile(r"(?i)\bcookie[\"']?\s*[:=]\s*[\"']?(?:[^\"'\n;]*;\s*)*?[\w.-]+=(?P<value>[\w%+/.~-]{16,})")
+_COOKIE = re.compile(
+    r"(?i)\bcookie[\"']?\s*[:=]\s*[\"']?(?:[^\"'\n]{0,300}?;\s*)?[\w.-]{1,80}=(?P<value>[\w%+/.~-]{16,})"
+)
 _OVPN_USER = re.compile(r"<auth-user-pass>\s*\n[^\n<]+\n(?P<value>[^\n<]+)")
-_JWK = re.compile(r"""["']?kty["']?\s*:[^{}]*["']?\bd["']?\s*:\s*["'](?P<value>[\w-]{40,})["']""")
+_JWK = re.compile(r"""["']?kty["']?\s*:[^{}]{0,400}["']?\bd["']?\s*:\s*["'](?P<value>[\w-]{40,})["']""")
 _SSHPASS = re.compile(
     r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
 )
@@ -69,7 +75,7 @@ _PGPASS = re.compile(
 )
 _WIFI = re.compile(r"^\s*(?:psk|wep_key0|password)\s*=\s*(?P<value>.+)$", re.MULTILINE)
 _XML = re.compile(
-    r"<(?P<key>[\w:.-]+)[^>]*>(?P<value>[^<>\n]{4,})</(?P=key)>|(?:name|key)=\"(?P<key2>[\w.-]+)\"\s+value=\"(?P<value2>[^\"\n]+)\""
+    r"<(?P<key>[\w:.-]{1,120})[^>]{0,400}>(?P<value>[^<>\n]{4,})</(?P=key)>|(?:name|key)=\"(?P<key2>[\w.-]+)\"\s+value=\"(?P<value2>[^\"\n]+)\""
 )
 _PEM = re.compile(
     r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?|OpenVPN (?:Static key V1|tls-crypt-v2 \w+ key))-----\s*(?P<value>[A-Za-z0-9+/=:,.\s\\-]{40,})"
@@ -104,6 +110,7 @@ _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("jwt", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{16,}"),
     )
 )
+_FORMS = frozenset(("private-key", "password-in-url", *(rule for rule, _ in _TOKENS)))
 _BASE64 = re.compile(r"(?<![\w+/-])[A-Za-z0-9+/]{20,}={0,2}(?![\w+/=-])")
 _RANDOM = re.compile(r"(?<![\w+/=.~-])[A-Za-z0-9+/_=-]{20,}(?![\w+/=.~-])")
 
@@ -120,6 +127,9 @@ _ENCRYPTED = re.compile(
     rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
 )
 _CHEZMOI_DATA = re.compile(r"(?:^|/)\.chezmoidata(?:\.[a-z]+$|/)|(?:^|/)\.?chezmoi\.(?:toml|ya?ml|jsonc?)(?:\.tmpl)?$")
+
+
+IN_NAME = "-in-name"  # what the rule of a hit ends in that is about a file's name
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,11 +168,11 @@ def scan(
         must_be_encrypted: what `.sops.yaml` says is encrypted.
 
     """
+    encrypted = bool(_ENCRYPTED.match(content) or _SOPS.search(content))
     if _ENCRYPTED.match(content):
-        return ()
-    plain = not _SOPS.search(content)
+        content = _after_armor(content)
     hits = []
-    if plain and any(pattern.search(path) for pattern in must_be_encrypted):
+    if not encrypted and any(pattern.search(path) for pattern in must_be_encrypted):
         hits.append(Hit(rule="not-encrypted", line=0, value=content.decode(errors="replace")))
     if _KEYSTORE.search(path) or content.startswith(_KEYSTORE_MAGIC):
         hits.append(Hit(rule="key-store", line=0, value=content.decode(errors="replace")))
@@ -171,7 +181,7 @@ def scan(
     text = content.decode(errors="replace")
     found = _Findings(text)
     _scan_text(path, text, found, is_secret)
-    for start, decoded in _decoded(text):
+    for start, decoded in _decoded(text, _DEPTH):
         inner = _Findings(decoded)
         _scan_text(path, decoded, inner, is_secret)
         for hit in inner.hits:
@@ -183,9 +193,39 @@ def scan(
     return (*hits, *found.hits)
 
 
+def shown(path: str, hits: Iterable[Hit]) -> str:
+    """A path as it may be shown, without what was found in it."""
+    for hit in hits:
+        if hit.rule.endswith(IN_NAME):
+            path = path.replace(hit.value, "***")
+    return path
+
+
 def is_lock_file(path: str) -> bool:
     """Whether a file is one that a package manager fills with hashes."""
     return bool(_LOCK_FILE.search(path))
+
+
+def _after_armor(content: bytes) -> bytes:
+    """What stands behind an encrypted block, with the lines counted on; nothing if it is encrypted to its end."""
+    if (
+        content.startswith(b"-----BEGIN")
+        and (end := re.search(rb"(?m)^-----END [A-Z ]+-----\s*$", content)) is not None
+    ):
+        return b"\n" * content.count(b"\n", 0, end.end()) + content[end.end() :]
+    if content.startswith(b"$ANSIBLE_VAULT;"):
+        return re.sub(rb"(?m)^(?:\$ANSIBLE_VAULT;.*|[0-9a-f]+)$", b"", content)
+    return b""
+
+
+def has_form(rule: str) -> bool:
+    """Whether one of our rules goes by what a secret looks like, and not by the name that stands before it."""
+    return rule in _FORMS
+
+
+def is_guess(rule: str) -> bool:
+    """Whether a scanner's rule goes by what stands around a value, and how random that is."""
+    return rule.startswith("generic") or "entropy" in rule
 
 
 def is_false(path: str, rule: str, value: str, line: str) -> bool:
@@ -198,7 +238,7 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
         line: the line that it is in.
 
     """
-    guess = rule.startswith("generic") or "entropy" in rule
+    guess = is_guess(rule)
     if guess and is_lock_file(path):
         return True
     if "ENC[" in line and re.search(rf"ENC\[[^\]]*{re.escape(value[:40])}", line):
@@ -246,7 +286,7 @@ def encryption_rules(sops_yaml: bytes) -> tuple[re.Pattern[str], ...]:
 
 def without_actions(text: str) -> str:
     """A template with its actions taken out and its lines kept."""
-    return _ACTION.sub(lambda action: "\n" * action.group().count("\n"), text)
+    return data.replaced(text, lambda action: "\n" * action.count("\n"))
 
 
 class _Findings:
@@ -305,13 +345,16 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     in_data, locked = False, is_lock_file(path)
     lines = bare.splitlines()
     for number, line in enumerate(lines, 1):
-        if len(line) > _LONG_LINE or locked:
+        if locked:
             continue
-        for rule, value in _pairs(line):
-            found.add_line(rule, number, value)
+        for piece in _pieces(line):
+            for rule, value in _pairs(piece):
+                found.add_line(rule, number, value)
+        if len(line) > _LONG_LINE:
+            continue
         if (after := _CONTINUED.search(line)) and number < len(lines):
             # `password: >-`, `password =\` or `"password":`, and the value in the next line.
-            rest = lines[number].strip()
+            rest = lines[number][:_LONG_LINE].strip()
             if not (_PAIR.match(rest) or _KEY.match(rest) or rest.startswith("- ")):
                 for rule, value in _pairs(f"{line[: after.end('head')]} {rest}"):
                     found.add_line(rule, number + 1, value)
@@ -342,18 +385,19 @@ def _by_pattern(rule: str, pattern: re.Pattern[str], text: str, found: _Findings
 
 def _scan_actions(text: str, found: _Findings) -> None:
     """Literals that a template assigns or falls back to."""
-    for action in _ACTION.finditer(text):
-        for match in _IN_ACTION.finditer(action.group()):
+    for start, end in data.actions(text):
+        action = text[start:end]
+        for match in _IN_ACTION.finditer(action):
             if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
-                found.add("literal-in-template", action.start() + match.start("value"), match["value"])
-        if _MAKES_DICT.search(action.group()):
-            for match in _IN_DICT.finditer(action.group()):
+                found.add("literal-in-template", start + match.start("value"), match["value"])
+        if _MAKES_DICT.search(action):
+            for match in _IN_DICT.finditer(action):
                 if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
-                    found.add("literal-in-template", action.start() + match.start("value"), match["value"])
-        for match in _DEFAULT.finditer(action.group()):
+                    found.add("literal-in-template", start + match.start("value"), match["value"])
+        for match in _DEFAULT.finditer(action):
             key, value = match["key"] or match["key2"], match["value"] or match["value2"]
             if keys.names_secret(key) and _is_secret(key, value, quoted=True):
-                found.add("literal-in-template", action.start() + match.start(), value)
+                found.add("literal-in-template", start + match.start(), value)
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
@@ -386,6 +430,19 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         key, value = match["key"] or match["key2"], match["value"] or match["value2"]
         if keys.names_secret(key) and _is_secret(key, value, quoted=True):
             yield "literal-after-secret-key", value
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """A line, or what a very long one consists of: some rules take too long for a whole file in one line."""
+    if len(line) <= _LONG_LINE:
+        yield line
+        return
+    start = 0
+    while start < len(line):
+        end = start + _LONG_LINE
+        cut = max(line.rfind(sign, start + 1, end) for sign in ",;}\t ") if end < len(line) else len(line)
+        yield line[start : cut + 1 if cut > start else end]
+        start = cut + 1 if cut > start else end
 
 
 def _whole(line: str, match: re.Match[str], value: str) -> str:
@@ -452,8 +509,8 @@ def _is_user_and_password(value: str) -> bool:
     return bool(re.fullmatch(r"[\w.@+-]+:\S{4,}", decoded))
 
 
-def _decoded(text: str) -> Iterator[tuple[int, str]]:
-    """What stands in base64, where it is text."""
+def _decoded(text: str, depth: int) -> Iterator[tuple[int, str]]:
+    """What stands in base64, where it is text; and what stands in that."""
     for match in _BASE64.finditer(text):
         raw = match.group()
         try:
@@ -462,3 +519,5 @@ def _decoded(text: str) -> Iterator[tuple[int, str]]:
             continue
         if decoded.isprintable() or re.fullmatch(r"[\x20-\x7e\n\t]+", decoded):
             yield match.start(), decoded
+            if depth > 1:
+                yield from ((match.start(), inner) for _, inner in _decoded(decoded, depth - 1))

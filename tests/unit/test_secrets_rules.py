@@ -1,10 +1,16 @@
 """What a secret looks like, and chezmoi's data: pure."""
 
+import gzip
+import io
+import time
+import zipfile
+
 import pytest
 
 from gitopsd.secrets import data, keys, rules
 from gitopsd.secrets.audit import propose
 from gitopsd.secrets.keys import Kind
+from gitopsd.secrets.views import views
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,75 @@ def test_what_only_follows_a_name_is_not_its_value() -> None:
     assert not lines("secrets:\n  db_password:\n    file: /run/secrets/x\n")
     assert not lines("tokens:\n  - one\n")
     assert not lines('{{ keyring "password" "hunter2hunter2" }}')
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "{{",
+        "a.b-",
+        "cookie: a=b; ",
+        "https://",
+        '"kty":',
+        "password ",
+        "a='",
+        "x" * 19_999 + "\n",
+        "aaaa",
+        "<",
+        '"',
+        " ",
+    ],
+)
+def test_no_file_takes_the_rules_longer_than_its_length_allows(piece: str) -> None:
+    began = time.process_time()
+    rules.scan("dot_netrc", (piece * (60_000 // len(piece))).encode())
+    assert time.process_time() - began < 60  # what grows with the square takes many minutes
+
+
+def test_a_value_in_a_very_long_line_is_found() -> None:
+    text = "{" + ",".join(f'"k{number}": "v{number}"' for number in range(4000)) + ', "password": "hunter2hunter2"}'
+    assert lines(text) == [1]
+
+
+def test_what_only_looks_encrypted_is_looked_at() -> None:
+    armor = "-----BEGIN AGE ENCRYPTED FILE-----\nYWdlLWVuY3J5\n-----END AGE ENCRYPTED FILE-----\n"
+    assert not lines(armor)
+    assert lines(f"{armor}password = hunter2hunter2\n") == [4]
+    assert lines("$ANSIBLE_VAULT;1.1;AES256\n6338\npassword = hunter2hunter2\n") == [3]
+    assert lines('password: "ENC[hunter2hunter2]"\n') == [1]
+    assert not lines("password: ENC[AES256_GCM,data:aGk=,iv:aGk=,tag:aGk=,type:str]\n")
+
+
+def test_the_texts_of_a_file() -> None:
+    text = "password = hunter2hunter2\n"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a/.env", text * 3)
+    for content in (
+        text.encode(),
+        text.encode("utf-16"),
+        text.encode("utf-16-le"),
+        text.encode("utf-16-be"),
+        text.encode("utf-32"),
+        gzip.compress(text.encode()),
+        gzip.compress(text.encode("utf-16")),
+        packed.getvalue(),
+        b"x\0" + text.encode() * 20,
+    ):
+        (seen,) = views(content)
+        assert b"hunter2hunter2" in seen.text
+        assert seen.is_text
+    (seen,) = views(bytes(range(256)) + text.encode() + bytes(500))
+    assert b"hunter2hunter2" in seen.text
+    assert not seen.is_text
+    assert "hunter2" not in repr(seen)
+
+
+def test_what_is_packed_a_thousandfold_fills_no_memory() -> None:
+    (seen,) = views(gzip.compress(gzip.compress(bytes(40_000_000))))
+    assert len(seen.text) <= 16 * 1024 * 1024
+    assert views(b"PK\x03\x04 and then nothing \0") == ()
+    assert len(views(b"\x1f\x8b and then nothing")) == 1
 
 
 def test_a_template_that_says_where_the_secret_is_has_none() -> None:
