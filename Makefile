@@ -50,6 +50,7 @@ soak: image ## kill -9 and power cuts at every step of a boot; then model-based 
 
 crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about 20 minutes
 	CRASHES=all $(PY) -m pytest -s tests/e2e/test_crash_matrix.py
+	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=1 python3 -m pytest -p no:cacheprovider -k killed tests/tools
 
 lab: image ## machines with real systemd, nix and reboots
 	$(PY) -m pytest --numprocesses=2 tests/e2e

@@ -35,6 +35,7 @@ from gitopsd.repo.repair import Repair
 from gitopsd.repo.resolve import Resolver
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.held import Held, guard
+from gitopsd.secrets.rules import cleared
 from gitopsd.tools.chezmoi import (
     Comparison,
     Home,
@@ -55,6 +56,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _NO_SECRET = re.compile(r"open (?P<path>/run/secrets/(?P<name>\S+)): no such file or directory")
+
+_QUOTED = re.compile(r" at <.*>(?=:|$)", re.DOTALL)
 
 _REPAIRS = 3  # attempts in one verb
 
@@ -424,7 +427,7 @@ class PersonDotfiles:
             kept += [_not_written(target) for target in failed if again[target].next != "R"]
             scripts = (*(target for target in failed if again[target].next == "R"), *(() if failed else constant))
             left += [_script_failed(scripts)] if scripts else []
-        return tuple(printable(target) for target in applied), kept, left
+        return tuple(printable(cleared(target)) for target in applied), kept, left
 
     def _remarks(self, done: Published) -> list[Notice]:
         remarks = [_marked(path, self._config.trunk) for path in done.marked if path not in done.unsettled]
@@ -595,7 +598,7 @@ def _parked(path: str, bookmark: str, commit: str) -> Parked:
 def _broken(seen: Comparison) -> list[Notice]:
     notices = [_waits(target, reason) for target, reason in seen.waiting.items()]
     if seen.broken:
-        what = f"many targets cannot be made; templates and encrypted files are left out: {printable(seen.broken)}"
+        what = f"many targets cannot be made; templates and encrypted files are left out: {_told(seen.broken)}"
         notices.append(Notice(what=what, advice="chezmoi diff"))
     return notices
 
@@ -603,6 +606,11 @@ def _broken(seen: Comparison) -> list[Notice]:
 def _fails(reason: str) -> bool:
     """Whether a target waits since its template fails, and not for what is in the home."""
     return reason.startswith("template: ")
+
+
+def _told(reason: str) -> str:
+    """Why chezmoi failed, without the action that Go quotes, since there may be literals in it."""
+    return printable(_QUOTED.sub(" at <...>", reason))
 
 
 def _waits(target: str, reason: str) -> Notice:
@@ -614,11 +622,9 @@ def _waits(target: str, reason: str) -> Notice:
             advice=f"declare sops.secrets.{printable(missing['name'])} in the NixOS configuration, then gitopsctl upgrade",
         )
     if _fails(reason):
-        what = f"{name} waits: its template cannot be rendered: {printable(reason)}"
+        what = f"{name} waits: its template cannot be rendered: {_told(reason)}"
         return Notice(what=what, path=name, advice=f"chezmoi cat ~/{name}")
-    what = (
-        f"{name} waits, since chezmoi cannot read or make it; nothing of it is captured or written: {printable(reason)}"
-    )
+    what = f"{name} waits, since chezmoi cannot read or make it; nothing of it is captured or written: {_told(reason)}"
     return Notice(what=what, path=name, advice=f"chezmoi diff ~/{name}")
 
 

@@ -132,7 +132,7 @@ def _allow(args: Namespace, terminal: Terminal) -> int:
 def _program(args: Namespace) -> Program:
     from gitopsd.secrets.program import Program  # noqa: PLC0415 - asyncio and more, which only this needs
 
-    return Program(args.source or "")
+    return Program(args.source or "", daemon=args.socket)
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ decrypted with the person's keys.
 import asyncio
 import os
 import pwd
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,10 +34,12 @@ class Program:
 
     Args:
         source: the source directory; empty is what the configuration says, else chezmoi's default.
+        daemon: its socket.
 
     """
 
-    def __init__(self, source: str = "") -> None:
+    def __init__(self, source: str = "", *, daemon: str = "/run/gitopsd/io.gitopsd") -> None:
+        self._socket = daemon
         name = pwd.getpwuid(os.geteuid()).pw_name
         account = Account.of(name)
         self._account = msgspec.structs.replace(account, home=os.environ.get("HOME") or account.home)
@@ -58,7 +61,18 @@ class Program:
         return asyncio.run(migration.run(dry=dry))
 
     def scrub(self, *, rewrite: bool) -> Scrubbed:
-        """See `History`."""
+        """See `History`; a rewrite needs a daemon that is stopped: a sync in the middle would publish half of it.
+
+        Raises:
+            Failed: the daemon, or the socket that starts it, is there.
+
+        """
+        if rewrite and is_listened_to(self._socket):
+            raise Failed(
+                "the daemon runs, or its socket would start it",
+                meaning="nothing was changed: a sync in the middle of it would bring the old history back",
+                advice="sudo systemctl stop gitopsd.socket gitopsd.service  # then this again",
+            )
         history = History(self._processes, self._account, self._source, trunk=self._section.trunk)
         return asyncio.run(history.scrub(rewrite=rewrite))
 
@@ -106,6 +120,19 @@ class Program:
 
     def _auditor(self) -> Auditor:
         return Auditor(self._processes, self._account, self._source)
+
+
+def is_listened_to(path: str) -> bool:
+    """Whether somebody, be it systemd, waits for connections at a socket. One that is closed to us counts as such."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        try:
+            client.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True
+        return True
 
 
 async def _named(gate: RepositoryGate, hits: Sequence[Hit], fingerprint: str) -> Hit | None:

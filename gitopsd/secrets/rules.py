@@ -7,6 +7,7 @@ with a password; data of chezmoi; what `.sops.yaml` says is encrypted, and is no
 
 import base64
 import binascii
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -198,6 +199,13 @@ def shown(path: str, hits: Iterable[Hit]) -> str:
     for hit in hits:
         if hit.rule.endswith(IN_NAME):
             path = path.replace(hit.value, "***")
+    return path
+
+
+def cleared(path: str) -> str:
+    """A path without what has the form of a secret in it."""
+    for hit in scan("", os.fsencode(path)):
+        path = path.replace(hit.value, "***") if has_form(hit.rule) else path
     return path
 
 

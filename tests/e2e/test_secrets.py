@@ -54,6 +54,7 @@ def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) ->
     malphas.sh(
         "python3 -I /run/watch.py < /run/needles > /run/watched 2>&1 & until [ -e /run/watching ]; do sleep 0.05; done"
     )
+    malphas.sh("gitopsctl watch > /run/events 2>&1 & echo $! > /run/events.pid")
     for _ in range(2):
         said = malphas.run(["gitopsctl", "sync"], user=USER)
         assert not any(secret in said.stdout + said.stderr for secret in SECRETS)
@@ -65,12 +66,19 @@ def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) ->
     shown = malphas.run(["gitopsctl", "status"], user=USER).stdout
     assert ".bashrc:" in shown
     assert "secrets allow" in shown
+    malphas.sh("kill $(cat /run/events.pid)")
+    assert malphas.read("/run/events")
+    # A daemon that dies in the middle of it tells what it was doing, and may leave what it had in mind.
+    malphas.sh("systemctl kill --signal=SIGABRT gitopsd.service; sleep 1; gitopsctl metrics", check=False)
+    malphas.run(["gitopsctl", "sync"], user=USER)
     raw = malphas.sh(
-        "gitopsctl status --json; gitopsctl history --json; gitopsctl show --json 2; journalctl -o export"
+        "gitopsctl status --json; gitopsctl history --json; gitopsctl show --json 2; gitopsctl metrics; cat /run/events;"
+        "journalctl -o export"
     ).stdout
+    assert "gitopsd_quarantined_files" in raw
     assert not any(secret in raw for secret in SECRETS)
     left = malphas.sh(
-        "grep -rlaF -f /run/needles /var/lib/gitopsd /run/gitopsd /var/log /etc 2>/dev/null || true"
+        "grep -rlaF -f /run/needles /var/lib /run/gitopsd /var/log /var/crash /var/cache /var/tmp /etc 2>/dev/null || true"
     ).stdout
     assert left == ""
 

@@ -23,7 +23,7 @@ async def test_the_how_to_works_as_it_is_written(host: Callable[..., Host]) -> N
     (rule,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     recipient = a.run("age-keygen", "-y", ".config/sops/age/keys.txt").strip()
     a.write(".local/share/chezmoi/.sops.yaml", rule.replace("age1...,age1...", recipient))
-    typed = re.findall(r"^\$ gitopsctl (.*)$", text, re.MULTILINE)
+    typed = re.findall(r"^\$ gitopsctl (.*)$", text, re.MULTILINE)  # there is no daemon to be stopped here
     ran = []
     before = Path("/run/secrets")
     before.mkdir()
