@@ -3,10 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
+
 from gitopsd.config import DotfilesConfig
 from gitopsd.doctor.finding import Finding, fault, ok, warning
 from gitopsd.doctor.remotes import remote
 from gitopsd.errors import Failed, GitopsdError
+from gitopsd.tools.chezmoi import automatic_git
 from gitopsd.tools.process import Account, Processes
 
 _QUICK = 10.0  # seconds
@@ -42,6 +45,15 @@ async def home(processes: Processes, section: DotfilesConfig) -> AsyncIterator[F
             check,
             f"chezmoi, when {account.name} runs it, uses {path} and not {source}",
             f"set `source` in [[dotfiles]], or `sourceDir` in {account.home}/.config/chezmoi/chezmoi.toml",
+        )
+    if (dumped := await _said(processes, account, ["chezmoi", "dump-config", "--format=json"])) and (
+        automatic := automatic_git(msgspec.json.decode(dumped))
+    ):
+        yield warning(
+            check,
+            f"chezmoi commits by itself when {account.name} runs it (git.{', git.'.join(automatic)}), and what it pushes "
+            "has passed no check for secrets; gitopsd's own runs do neither",
+            f"take autoAdd, autoCommit and autoPush out of {account.home}/.config/chezmoi/chezmoi.toml",
         )
 
 

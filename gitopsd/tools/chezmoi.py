@@ -13,6 +13,9 @@ Facts that the guards rest on, checked with chezmoi 2.73:
   chezmoi's record of a directory holds its mode only. `strangers` looks first.
 - `run_` scripts are run by `apply`, as the person; those without `once_` or `onchange_` whenever something is written.
 - Externals are left to the person: they need the network.
+- With `git.autoAdd`, `autoCommit` or `autoPush` each command that writes the source directory (`add`, `re-add`,
+  `forget`) ends with `git add .`, a commit and a push of all that is there, and no option or variable turns that off.
+  What `dump-config` prints is a configuration that means the same; those commands get it with the three turned off.
 """
 
 import hashlib
@@ -21,7 +24,8 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,6 +55,7 @@ _OF_FILE = re.compile(
 _OF_DIRECTORY = re.compile(r"(?:remove_)?(?:external_)?(?:exact_)?(?:private_)?(?:readonly_)?")
 _ENCRYPTED = (".age", ".asc")  # suffixes that an encrypted file has
 _SCRIPTS = ".chezmoiscripts"
+_AUTOMATIC = ("autoadd", "autocommit", "autopush")
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,19 +208,22 @@ class Home:
 
         """
         failed = {}
-        for batch in _batches(targets):
-            if (await self._try("re-add", "--", *self._absolute(batch))).status == 0:
-                continue
-            for target in batch:  # it ends at the first one that it cannot copy
-                result = await self._try("re-add", "--", *self._absolute([target]))
-                if result.status != 0:
-                    failed[target] = _cause(result, _last_words(result))
+        async with self._without_git() as options:
+            for batch in _batches(targets):
+                if (await self._try("re-add", *options, "--", *self._absolute(batch))).status == 0:
+                    continue
+                for target in batch:  # it ends at the first one that it cannot copy
+                    result = await self._try("re-add", *options, "--", *self._absolute([target]))
+                    if result.status != 0:
+                        failed[target] = _cause(result, _last_words(result))
         return failed
 
     async def add(self, targets: Sequence[str]) -> None:
         """Take these targets, which it does not know yet, into the source directory."""
-        for batch in _batches(targets):
-            await self._run("cannot add to the source directory", "add", "--", *self._absolute(batch))
+        async with self._without_git() as options:
+            for batch in _batches(targets):
+                what = ("add", *options, "--", *self._absolute(batch))
+                await self._run("cannot add to the source directory", *what)
 
     async def configure(self) -> None:
         """Make chezmoi's configuration from the template in the source directory, if there is one.
@@ -235,8 +243,10 @@ class Home:
 
     async def forget(self, targets: Sequence[str]) -> None:
         """Take these targets out of the source directory, and out of chezmoi's record. The home is not touched."""
-        for batch in _batches(targets):
-            await self._run("cannot capture a deletion", "forget", "--force", "--", *self._absolute(batch))
+        async with self._without_git() as options:
+            for batch in _batches(targets):
+                what = ("forget", *options, "--force", "--", *self._absolute(batch))
+                await self._run("cannot capture a deletion", *what)
 
     async def let_run(self, scripts: Sequence[str]) -> None:
         """Have scripts run by the next `apply` that were run before and are others now.
@@ -346,6 +356,33 @@ class Home:
         changed = (path for path in written if hashlib.sha256(contents.get(path, b"")).hexdigest() != records[path])
         return next(changed, "")
 
+    @asynccontextmanager
+    async def _without_git(self) -> AsyncIterator[tuple[str, ...]]:
+        """The options for a command that writes the source directory: chezmoi is to commit and push nothing by itself.
+
+        Raises:
+            Failed: it is not known whether it would.
+
+        """
+        result = await self._run("cannot read chezmoi's configuration", "dump-config", "--format=json")
+        configuration = _decode(result, dict[str, Any])
+        automatic = automatic_git(configuration)
+        if not automatic:
+            yield ()
+            return
+        state = configuration.get("persistentState")
+        if not state:  # it is where the configuration is
+            template = '{{ joinPath (dir .chezmoi.configFile) "chezmoistate.boltdb" }}'
+            found = await self._run("cannot find chezmoi's record", "execute-template", template)
+            state = found.stdout.strip()
+        path = f"{self._source}/.git/gitopsd-chezmoi.json"
+        quiet = configuration | {"git": configuration["git"] | dict.fromkeys(automatic, False)}
+        await Files(self._processes, self._account).write(path, msgspec.json.encode(quiet))
+        try:
+            yield (f"--config={path}", "--config-format=json", f"--persistent-state={state}")
+        finally:
+            await Files(self._processes, self._account).remove(path)
+
     async def _all(self, *arguments: str, targets: Sequence[str]) -> Result:
         """Ask the same of many targets, in as many commands as it takes; the first that fails ends it."""
         results = []
@@ -396,6 +433,12 @@ def parse_status(text: str, known: Collection[str]) -> tuple[Row, ...]:
         rows.append(Row(target=text[3:end], last=text[0], next=text[1]))
         text = text[end + 1 :]
     return tuple(rows)
+
+
+def automatic_git(configuration: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which of `git.autoAdd`, `autoCommit` and `autoPush` are on, as `chezmoi dump-config` spells them."""
+    settings = configuration.get("git") or {}
+    return tuple(name for name, on in settings.items() if name.lower() in _AUTOMATIC and on)
 
 
 def is_template(source: str) -> bool:

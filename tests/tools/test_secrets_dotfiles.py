@@ -298,3 +298,45 @@ async def test_a_sync_killed_anywhere_publishes_no_secret_and_loses_none(
         assert a.read(".config/app.conf") == f"x = 1\n{LINE}", where
         assert b.read(".vimrc") == "set number\n", where
         assert not any(is_out(a, secret) or is_in_jj(a, secret) for secret in (TOKEN, PASSWORD)), where
+
+
+def _commits_by_itself(host: Host) -> None:
+    """The person has told chezmoi to commit and push what it writes to the source directory."""
+    host.write(".config/chezmoi/chezmoi.toml", "[git]\nautoPush = true\n")
+    # Where the trunk is a bookmark of jj, git's HEAD is detached, and a plain push would fail.
+    host.run("git", "config", "remote.origin.push", "HEAD:refs/heads/main", where=host.source)
+
+
+async def test_nothing_is_committed_or_pushed_by_chezmoi_when_a_sync_runs_it(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    _commits_by_itself(a)
+    a.set(deletions="capture")
+    (a.source / "dot_env").write_text(LINE)
+    a.edit(".bashrc", "one", "ONE")
+    facts = await a.sync()
+    assert [finding.path for finding in facts.quarantined] == ["dot_env"]
+    assert facts.captured == ("dot_bashrc",)
+    (a.home / ".config/app.conf").unlink()
+    a.edit(".bashrc", "two", "TWO")
+    await a.sync()
+    await b.sync()
+    assert b.read(".bashrc").startswith("ONE\nTWO\n")
+    assert "dot_config/app.conf" not in a.remote.files("main")
+    assert not is_out(a)
+    subjects = {line.partition(" ")[2] for line in a.remote.everything().splitlines() if line[40:41] == " "}
+    assert not {subject for subject in subjects if subject.startswith(("Update ", "Add ", "Remove "))}
+    assert not (a.source / ".git/gitopsd-chezmoi.json").exists()
+
+
+async def test_what_the_persons_own_chezmoi_committed_and_pushed_is_taken_for_a_commit_by_hand(
+    pair: tuple[Host, Host],
+) -> None:
+    a, b = pair
+    _commits_by_itself(a)
+    a.add(".vimrc", "set number\n")
+    assert ".vimrc" in a.remote.everything().partition("\n")[0], "chezmoi pushed"
+    a.edit(".bashrc", "one", "ONE")
+    facts = await a.sync()
+    assert (facts.word, facts.notices) == (SyncWord.success, ())
+    await settle(b, a)
+    assert (b.read(".vimrc"), b.read(".bashrc")) == ("set number\n", a.read(".bashrc"))
