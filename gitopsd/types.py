@@ -423,6 +423,10 @@ class UnitHealth(Value, frozen=True, kw_only=True):
     loaded: bool = True
 
 
+BOOTED = "boot"
+"""Who asks for the cycle that verifies what was deployed for the next boot, once it has booted."""
+
+
 class Switching(Value, frozen=True, kw_only=True):
     """What was true before the switch: where to go back to, and what must not get worse.
 

@@ -41,6 +41,7 @@ from gitopsd.policy import (
 from gitopsd.ports import Activator, Choices, Clock, ConfigSource, Golden, Herald, Meter, Store, Successor
 from gitopsd.steps import Step
 from gitopsd.types import (
+    BOOTED,
     FINE,
     Announcement,
     AtReboot,
@@ -701,7 +702,7 @@ class Loop:
             booted = Cycle(
                 id=number,
                 kind=CycleKind.upgrade,
-                requested_by="boot",
+                requested_by=BOOTED,
                 boot_id=boot,
                 started=now,
                 state=State.idle,

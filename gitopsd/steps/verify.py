@@ -11,7 +11,7 @@ from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import Instruments, Newer, cut_off, prove
 from gitopsd.steps.switch import after_reboot, tag, undo
-from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching
+from gitopsd.types import BOOTED, Built, Cycle, Outcome, StepResult, Switching
 
 
 async def verify(
@@ -30,7 +30,9 @@ async def verify(
     switching = needed(cycle.facts.switching, "a baseline")
     system = activator.facts()
     if switching.boot_id != through.clock.boot_id() and system.current != built.toplevel:
-        if system.generation != switching.previous_generation:
+        # What was booted before it was verified is the boot default, and stays so whatever was picked in the menu since.
+        booted = cycle.requested_by == BOOTED and cycle.boot_id != switching.boot_id
+        if system.generation != switching.previous_generation and not booted:
             await activator.restore_profile(switching.previous_generation)
         return after_reboot(cycle, built, switching, system)
     if system.current != built.toplevel:

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import zoneinfo
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -211,6 +212,32 @@ async def test_what_can_only_be_booted_proves_itself_after_the_reboot(world: Wor
     assert shown.deployed is not None
     assert shown.deployed.revision == REV_B
     assert shown.reboot is None
+    await daemon.stop()
+
+
+async def test_a_generation_picked_by_hand_while_what_was_booted_is_verified_changes_no_default(tmp_path: Path) -> None:
+    world = World(tmp_path, mode="boot")
+    await upgraded(world)
+    world.activator.current, world.clock.boot = NEW, "boot-2"
+    default, generation = world.activator.boot_default, world.activator.generation
+    plain, looking = world.units.health, asyncio.Event()
+
+    async def hangs(names: object) -> NoReturn:
+        looking.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    world.units.health = hangs  # type: ignore[method-assign]
+    daemon = await world.start()
+    await asyncio.wait_for(looking.wait(), 10)
+    await daemon.stop()  # the person reboots, and picks the old one
+    world.units.health = plain  # type: ignore[method-assign]
+    world.activator.current, world.clock.boot = OLD, "boot-3"
+    daemon = await world.start()
+    await daemon.rests()
+    await looked(daemon)
+    assert default == NEW
+    assert (world.activator.boot_default, world.activator.generation) == (default, generation)
     await daemon.stop()
 
 
