@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.figure import Figure, Measure, Want
-from bench.place import Command, Place
+from bench.place import INSIDE, Command, Place
+from e2e.scene import USER
 
 from gitopsd.tools.process import BASE_ENV
 
@@ -16,6 +17,7 @@ FILE = "/etc/gitopsd/config.toml"
 PERSON = '[[dotfiles]]\nuser = "rain"\nrepo_url = "git@forge:dotfiles.git"\n'
 
 CONFIG = "git ls-remote git@forge:nix-config.git refs/heads/main"
+SYNC = f"setpriv --reuid={USER} --regid={USER} --init-groups env HOME=/home/{USER} sh {INSIDE}/empty_sync.sh"
 DOTFILES = "git ls-remote git@forge:dotfiles.git refs/heads/main"
 
 
@@ -24,7 +26,8 @@ def figures(place: Place) -> list[Figure]:
     upgrade = Command(argv=["gitopsctl", "upgrade"], env={})
     one = Command(argv=["sh", "-c", f"exec {CONFIG}"], env=BASE_ENV)
     both = Command(argv=["sh", "-c", f"{CONFIG} & {DOTFILES}; wait"], env=BASE_ENV)
-    with_dotfiles = place.race({"upgrade": upgrade, "both": both}, runs=RUNS, user="root")
+    synced = Command(argv=["sh", "-c", f"{CONFIG} & {SYNC}; wait"], env=BASE_ENV)
+    with_dotfiles = place.race({"upgrade": upgrade, "both": both, "synced": synced}, runs=RUNS, user="root")
     with system_only(place):
         alone = place.race({"upgrade": upgrade, "one": one}, runs=RUNS, user="root")
         cycles = _cycles(place)
@@ -43,6 +46,14 @@ def figures(place: Place) -> list[Figure]:
             floor_name="git ls-remote of both, at once",
             floor=with_dotfiles["both"],
             wants=(reported,),
+        ),
+        Figure(
+            name="the same",
+            unit="ms",
+            values=with_dotfiles["upgrade"],
+            floor_name="git ls-remote, and the bare commands of a sync, at once",
+            floor=with_dotfiles["synced"],
+            wants=(Want(measure=Measure.ratio, limit=2, required=False),),
         ),
     ]
 
