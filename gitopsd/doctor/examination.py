@@ -5,12 +5,13 @@ import pwd
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from gitopsd.config import Config, load
+from gitopsd.checkout.origin import origin_of
+from gitopsd.config import Config, SystemConfig, load
 from gitopsd.doctor import host
 from gitopsd.doctor.finding import Finding, fault, ok, unknown
 from gitopsd.doctor.homes import home
 from gitopsd.doctor.remotes import remote
-from gitopsd.errors import ConfigError
+from gitopsd.errors import ConfigError, Failed
 from gitopsd.tools.process import Processes
 
 
@@ -52,7 +53,7 @@ async def examine(config_file: Path, socket: str) -> AsyncIterator[Finding]:
         yield host.memory(system)
         if root:
             yield await host.builds(processes, system)
-            yield await remote(processes, "config", system.repo_url, system.branch, ssh_key=system.ssh_key)
+            yield await _source(processes, system)
         else:
             yield unknown("builds", "only root can try what the build user can do")
             yield unknown("config", "only root can ask its remote as root does")
@@ -62,6 +63,15 @@ async def examine(config_file: Path, socket: str) -> AsyncIterator[Finding]:
                 yield each
         else:
             yield unknown(f"dotfiles of {section.user}", f"only root and {section.user} can look at them")
+
+
+async def _source(processes: Processes, system: SystemConfig) -> Finding:
+    """Ask the remote that the daemon asks: where only a checkout is named, its `origin`."""
+    try:
+        url = system.repo_url or await origin_of(processes, system.checkout)
+    except Failed as error:
+        return fault("config", error.message, error.advice)
+    return await remote(processes, "config", url, system.branch, ssh_key=system.ssh_key)
 
 
 def _configuration(file: Path) -> tuple[Config | None, Finding]:

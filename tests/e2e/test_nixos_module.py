@@ -85,6 +85,8 @@ def word(host: Host) -> str:
 def test_the_rendered_units_are_right_and_hard(lab: Lab, kind: str) -> None:
     malphas = set_up(lab, "malphas", kind=kind).hosts["malphas"]
     assert malphas.failed_units() == []
+    healthy = malphas.run(["gitopsctl", "doctor"], check=False)
+    assert (healthy.returncode, "config: git@forge:nix-config.git answers root" in healthy.stdout) == (0, True)
     units = [name for name in scene_units(malphas) if name.startswith(("gitopsd", "auto-", "chezmoi-"))]
     assert "gitopsd.service" in units
     verified = malphas.run(

@@ -1,6 +1,7 @@
 """The examination of a host; what it finds on a real one is shown in tests/e2e/test_operations.py."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from unit.test_cli_run import run
 from unit.test_control_fakes import Daemon
 
 from gitopsd.config import SystemConfig
-from gitopsd.doctor import host, remotes
+from gitopsd.doctor import examination, host, remotes
 from gitopsd.doctor.finding import Verdict
 from gitopsd.tools.process import Processes
 
@@ -101,3 +102,20 @@ async def test_whether_root_evaluates_is_told_with_the_reason(user: str, verdict
     finding = await host.builds(Processes(), SystemConfig(repo_url="x", build_user=user))
     assert finding.verdict is verdict
     assert finding.what.startswith("root evaluates the configuration: ")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+async def test_where_only_a_checkout_is_named_its_origin_is_asked(tmp_path: Path) -> None:
+    remote, checkout = tmp_path / "remote.git", tmp_path / "checkout"
+    git = ("git", "-c", "init.defaultBranch=main", "-c", "user.name=x", "-c", "user.email=x@x")
+    for words in (
+        ("init", "-q", str(checkout)),
+        ("-C", str(checkout), "commit", "-q", "--allow-empty", "-m", "one"),
+        ("clone", "-q", "--bare", str(checkout), str(remote)),
+        ("-C", str(checkout), "remote", "add", "origin", str(remote)),
+    ):
+        await Processes().run([*git, *words], timeout=30)
+    found = await examination._source(Processes(), SystemConfig(checkout=str(checkout), branch="main"))
+    assert (found.verdict, found.what) == (Verdict.ok, f"{remote} answers root and has main")
+    missing = await examination._source(Processes(), SystemConfig(checkout=str(tmp_path / "none")))
+    assert (missing.verdict, "set config.repo_url" in missing.fix) == (Verdict.fault, True)
