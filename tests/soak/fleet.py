@@ -231,6 +231,8 @@ class Fleet:
         """Use jj or git in the source directory; a command may refuse, and a rebase that conflicts is undone."""
         site = self.sites[name]
         self._say(name, " && ".join(" ".join(command) for command in commands))
+        if secrets_in(invariants.Before.of(site).everything()):
+            self.ledger.reasons[name][invariants.COMMITS] = "a secret may have been committed by hand"
         before = site.run("jj", "op", "log", "-n1", "--no-graph", "-T", "id", where=site.source)
         try:
             for command in commands:

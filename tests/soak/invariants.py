@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from soak.fleet import Fleet
     from soak.site import Site
 
+COMMITS = "(commits)"  # stands for the target of what is said of a person's commits as a whole
 _SAID_SUCCESS = (SyncWord.success, SyncWord.success_local_only, SyncWord.conflicts_preserved)
 
 
@@ -198,7 +199,7 @@ def _reasons(fleet: "Fleet", site: "Site") -> None:
     reasons = fleet.ledger.reasons[site.name].keys() | held
     for notice in site.facts.notices if site.facts else ():
         # The version that an edit was made on is not looked for under the other names of its source.
-        target = _target(notice.path)
+        target = COMMITS if "in commits here" in notice.what else _target(notice.path)
         renamed = target in fleet.ledger.renamed and "not known on which version" in notice.what
         if target not in reasons and not renamed:
             raise fail(fleet, "5 home is sacred", f"{site.name} has no reason to say: {notice.what}")
