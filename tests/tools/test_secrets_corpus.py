@@ -5,7 +5,7 @@ from pathlib import Path
 
 import corpus
 import pytest
-from corpus import held_out
+from corpus import other_forms
 
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.tools.process import Processes
@@ -23,7 +23,7 @@ async def test_of_planted_secrets_few_are_missed_and_of_decoys_few_are_taken_for
 
 
 async def test_so_it_is_with_forms_that_the_rules_were_not_made_on(tmp_path: Path) -> None:
-    planted, decoys = held_out.planted(), held_out.decoys()
+    planted, decoys = other_forms.planted(), other_forms.decoys()
     assert not {sample.content for sample in planted} & {sample.content for sample in corpus.planted()}
     missed, false = await judged(planted, decoys, tmp_path)
     assert len(missed) <= 0.05 * len(planted), missed

@@ -13,7 +13,7 @@ from typing import Any
 import corpus
 from bench.figure import Figure, Measure, Want
 from bench.place import Place
-from corpus import held_out
+from corpus import other_forms
 
 Lines = list[list[int]]
 SEEDS = (1, 2, 3)
@@ -24,7 +24,7 @@ def figures(place: Place) -> list[Figure]:
     times: dict[str, list[float]] = {}
     made = [
         *_judged(place, "", corpus, times, required=True),
-        *_judged(place, ", by other forms", held_out, times, required=False),
+        *_judged(place, ", by other forms", other_forms, times, required=False),
     ]
     timed = Figure(
         name="the gate's look at one edited file",

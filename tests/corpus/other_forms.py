@@ -1,7 +1,7 @@
-"""Samples that were thought of before anybody looked at what the rules made of them, by other forms than the corpus has.
+"""Samples in other forms than the corpus has, written after the rules, by somebody who had read them.
 
 The rules were tuned on the corpus, so that its figures flatter them. What these gave the first time is in
-docs/benchmarks.md; what was mended since is general, and the figures of today are printed beside.
+docs/benchmarks.md, and what they showed was mended: since then they are a part of the corpus like any other.
 """
 
 from __future__ import annotations
