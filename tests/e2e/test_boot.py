@@ -252,15 +252,15 @@ def test_3_and_10_golden_that_fails_too_stays_up_and_says_so_everywhere(lab: Lab
 PLANT_SYSTEMD_BOOT = r"""
 vendor=4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
 mount -t tmpfs tmpfs /sys/firmware
-mkdir -p /sys/firmware/efi/efivars /efi/loader/entries
+mount -t tmpfs tmpfs /boot
+mkdir -p /sys/firmware/efi/efivars /boot/loader/entries
 variable() {{ (printf '\6\0\0\0'; printf '%s\0' "$2" | iconv -t UTF-16LE) >"/sys/firmware/efi/efivars/$1-$vendor"; }}
 variable LoaderInfo 'systemd-boot 262'
 variable LoaderBootCountPath '\loader\entries\nixos-abc+2-1.conf'
-echo 'options init=/nix/store/other/init' >/efi/loader/entries/nixos-abc+2-1.conf
-echo 'options init={second}/init' >/efi/loader/entries/nixos-abd+0-3.conf
+echo 'options init=/nix/store/other/init' >/boot/loader/entries/nixos-abc+2-1.conf
+echo 'options init={second}/init' >/boot/loader/entries/nixos-abd+0-3.conf
 gitopsctl boot status --socket /nowhere 2>/dev/null
-umount /sys/firmware
-rm -r /efi
+umount /sys/firmware /boot
 """
 
 
