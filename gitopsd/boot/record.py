@@ -31,6 +31,7 @@ STAGES = (BEGUN, REBOOTING, LANDED, FAILED, GOLDEN_FAILED)
 
 _VERSION = 1
 _KEEP = 50  # boots in one file, and files
+_END_OF_TIME = 253_402_300_800.0
 _LONGEST = 1 << 20  # bytes of a file
 _PATIENCE = 60.0  # seconds for whoever else writes; a pin takes a moment, a bless as long as the boot loader's script
 
@@ -118,7 +119,9 @@ class Generation:
         attempts = []
         for each in _typed(fact, "attempts", list):
             match each:
-                case [str(boot), float() | int() as at, str(verdict), str(reason)] if verdict in VERDICTS:
+                case [str(boot), float() | int() as at, str(verdict), str(reason)] if verdict in VERDICTS and _is_time(
+                    at
+                ):
                     attempts.append(Attempt(boot, at, verdict, reason))
                 case _:
                     raise Damaged("an attempt is malformed")
@@ -163,7 +166,7 @@ class Rollback:
         if texts["how"] not in STAGES:
             raise Damaged(f"unknown stage {texts['how']!r}")
         at = fact.get("at")
-        if not isinstance(at, int | float):
+        if not isinstance(at, int | float) or not _is_time(at):
             raise Damaged("`at` is no time")
         return cls(at=at, **texts)
 
@@ -365,6 +368,11 @@ def _read(path: str) -> bytes:
 
 def _canonical(fact: "dict[str, Any]") -> str:
     return json.dumps(fact, sort_keys=True, separators=(",", ":"))
+
+
+def _is_time(at: float) -> bool:
+    """Whether it can be told: up to the end of the year 9999."""
+    return 0 <= at < _END_OF_TIME
 
 
 def _typed(fact: "dict[str, Any]", name: str, kind: type) -> "Any":

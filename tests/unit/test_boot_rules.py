@@ -14,9 +14,11 @@ from gitopsd.boot.begin import begin
 from gitopsd.boot.disk import Disk
 from gitopsd.boot.judge import Rules
 from gitopsd.boot.place import Machine
+from gitopsd.boot.record import Attempt, Damaged, Generation, Rollback
 from gitopsd.boot.verdict import bad, bless, carry_on, known
 from gitopsd.boot.verify import verify
 from gitopsd.boot.view import view
+from gitopsd.cli import render
 from gitopsd.config import load
 from gitopsd.errors import ConfigError
 
@@ -472,6 +474,17 @@ def test_7_a_file_that_never_ends_makes_nobody_wait(world: World) -> None:
         assert world.at(Disk()).record.generation(NEWER, mend=True).doubt
         assert not os.path.lexists(path)
     assert world.settle() == GOLDEN
+
+
+@pytest.mark.parametrize("at", [float("inf"), float("nan"), -1.0, 1e300])
+def test_7_a_time_that_cannot_be_told_is_damage(world: World, at: float) -> None:
+    record = world.at().record
+    record.save(Generation(NEWER, attempts=[Attempt("x", at)]))
+    record.save(Rollback(left=NEWER, to=GOLDEN, reason="x", boot="x", at=at))
+    assert record.generation(NEWER).doubt
+    with pytest.raises(Damaged):
+        record.rollback()
+    assert render.boot(view(world.at(), 2))[0] == "Boot failure count: 0 / 2"
 
 
 def test_7_whoever_holds_the_lock_does_not_keep_a_bad_boot_from_its_verdict(world: World) -> None:
