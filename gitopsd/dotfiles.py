@@ -41,6 +41,7 @@ from gitopsd.tools.chezmoi import (
     Home,
     Row,
     is_encrypted,
+    is_link,
     is_plain_file,
     is_template,
     same_target,
@@ -441,6 +442,8 @@ class PersonDotfiles:
                     advice="gitopsctl dotfiles status",
                 )
             )
+        if done.other:
+            remarks.append(_same_name(self._host, self._source))
         if done.left_behind:
             remarks.append(
                 Notice(
@@ -499,6 +502,7 @@ class PersonDotfiles:
                 host=self._host,
                 same_file=same_target,
                 union=self._config.merge.union,
+                no_lines=is_link,
                 ssh_key=self._config.ssh_key,
                 gate=self._gate(),
             )
@@ -738,6 +742,16 @@ def _in_conflict(target: str) -> Notice:
         what=f"{printable(target)} was edited, and its source is in conflict: both are kept",
         path=printable(target),
         advice=f"gitopsctl dotfiles adopt --mine ~/{printable(target)}  # or settle the conflict first",
+    )
+
+
+def _same_name(host: str, source: str) -> Notice:
+    bookmark = f"gitopsd/{host}"
+    return Notice(
+        what=f"another host is called {host} too, and has written {bookmark}: that is left as it is, and what this host "
+        "parks stays here until one of them has another name",
+        advice=f"networking.hostName, or `host` in gitopsd's configuration, on one of them; if the other is gone: git -C "
+        f"{source} push origin origin/{bookmark}:refs/heads/{bookmark}-before :refs/heads/{bookmark}",
     )
 
 

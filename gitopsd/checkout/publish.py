@@ -117,6 +117,9 @@ class Publishing:
         what = f"in conflict in {self._directory}, and not on {self._branch} until you settle it"
         advice = f"cd {self._directory} && jj resolve --list"
         facts = _noted(facts, *(Notice(what=f"{path} is {what}", path=path, advice=advice) for path in waiting))
+        if done.other:
+            what = f"another host writes {engine.bookmark} too: what is parked stays here until one has another name"
+            facts = _noted(facts, Notice(what=what, advice="networking.hostName, or `host` in gitopsd's configuration"))
         return _with(facts, word=word, published=done.proven, sent=done.sent, parked=parked)
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:

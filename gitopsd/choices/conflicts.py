@@ -6,7 +6,7 @@ from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.repo.resolve import Resolver, Standoff
 from gitopsd.repo.resolve import Side as Version
-from gitopsd.tools.chezmoi import target_of
+from gitopsd.tools.chezmoi import is_link, target_of
 from gitopsd.tools.git import printable
 from gitopsd.types import Conflict, Conflicts, Settled, Side, Take
 
@@ -66,6 +66,14 @@ class ConflictList:
                 f"{standoff.host} has parked another version of {name_of(standoff)} meanwhile",
                 meaning="nothing was changed: you have not seen it yet",
                 advice="gitopsctl dotfiles conflicts",
+            )
+        if is_link(standoff.name) and (
+            choice is Take.union or (not isinstance(choice, Take) and "\n" in choice.strip("\n"))
+        ):
+            raise Failed(
+                f"{name_of(standoff)} is a link: it leads to one place, and that is one line",
+                meaning="nothing was changed",
+                advice="take one side (ours or theirs), or type one line",
             )
         shown = await self._shown(standoff)
         took = choice.value if isinstance(choice, Take) else "content"

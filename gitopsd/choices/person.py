@@ -14,7 +14,7 @@ from gitopsd.repo.engine import Engine
 from gitopsd.repo.resolve import Resolver
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.held import guard
-from gitopsd.tools.chezmoi import same_target
+from gitopsd.tools.chezmoi import is_link, same_target
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Adopted, Beginning, Conflicts, Notice, Settled, Take
 
@@ -124,6 +124,7 @@ class PersonChoices:
             host=self._host,
             same_file=same_target,
             union=self._config.merge.union,
+            no_lines=is_link,
             ssh_key=self._config.ssh_key,
             gate=self._gate(),
         )

@@ -16,12 +16,17 @@ How a merge finds what an edit was made on:
 A conflict that jj holds in the working copy, since a person rebased or merged, counts as a parked edit, and moves along
 with the working copy as it is: only a person settles it (`unsettled`).
 
+Two hosts may have the same name by mistake. Who wrote a bookmark stands in its commit (`OWNER`); a host that finds its
+bookmark with another's commit leaves it alone, and goes on as if its own version stood there (`Standing.other`). Where
+nothing is remembered (a host that was installed anew) the bookmark is taken over as it is.
+
 While something is parked the working copy stands on a commit of its own, the trunk with our version put over it
 (the local bookmark `gitopsd-home` makes jj see it). What is committed on top of that is taken over file by file.
 
 Commands of a sync with nothing to do: `git ls-remote`, `git for-each-ref` twice, `jj log` (and the caller's own).
 """
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
 
 import msgspec
@@ -46,6 +51,7 @@ _REMOTE = "origin"
 _TRACKING = f"refs/remotes/{_REMOTE}/"
 _HEADS = "refs/heads/"
 _HOME = "refs/heads/gitopsd-home"
+OWNER = "Gitopsd-Repository: "  # begins the last line of a parked commit's message: `Memory.id` of who wrote it
 _STOPPED = "refs/gitopsd/stopped-"  # commits of the person that hold a secret; no push takes them along
 _REFS = f"%(refname)%00%(objectname)%00%(HEAD)%00%(if:equals={remembered.REF})%(refname)%(then)%(contents)%(end)%00"
 
@@ -54,10 +60,11 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """Where the refs of this repository are.
 
     Args:
-        remote: the remote's branches as last seen, by short name.
+        remote: the remote's branches as last seen, by short name; with `other`, this host's bookmark is what it left.
         local: the local branches, by short name.
         checked_out: the commit of the local branch that git's HEAD is attached to; empty if it is detached.
         memory: what the last sync left.
+        other: the commit on this host's bookmark, if another host of the same name wrote it; else empty.
 
     """
 
@@ -65,6 +72,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     local: dict[str, str]
     checked_out: str
     memory: Memory
+    other: str = ""
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +136,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         stopped: what the gate kept out of the commits that are published.
         unsettled: those of `conflicts` that jj holds in the working copy.
         apart: further paths that jj holds there in conflict; they are parked nowhere, since they are no text.
+        other: another host with the same name writes our bookmark: what is parked stays on this host.
 
     """
 
@@ -142,6 +151,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     stopped: tuple[Finding, ...] = ()
     unsettled: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
+    other: bool = False
 
 
 class Engine:
@@ -155,6 +165,7 @@ class Engine:
         host: names the bookmark that only this host writes.
         same_file: see `reconcile`.
         union: patterns of the paths that are merged as a union, see `Union`.
+        no_lines: see `Union`.
         ssh_key: see `Git`.
         gate: keeps secrets out of what is published; None lets everything pass.
         jj: the working copy is jj's; else it is the work tree of a plain git repository with the trunk checked out.
@@ -171,6 +182,7 @@ class Engine:
         host: str,
         same_file: Callable[[str], str],
         union: Collection[str] = (),
+        no_lines: Callable[[str], bool] = lambda _: False,
         ssh_key: str = "",
         gate: Gate | None = None,
         jj: bool = True,
@@ -189,7 +201,7 @@ class Engine:
         self.bookmark = f"gitopsd/{host}"
         self.fetched: dict[str, str] = {}  # the remote's branches, as the last `fetch` of this process found them
         self._same_file = same_file
-        self._union = Union(union)
+        self._union = Union(union, no_lines)
 
     async def remote_url(self) -> str:
         """Where the remote is; empty if there is none."""
@@ -205,10 +217,10 @@ class Engine:
         """
         heads = await self._git.ls_remote_refs(_REMOTE, f"{_HEADS}*")
         remote = {name.removeprefix(_HEADS): commit for name, commit in heads.items()}
-        if remote != (await self._standing()).remote:
+        if remote != _seen(standing := await self._standing(), self.bookmark):
             await self._git.fetch(_REMOTE, f"+{_HEADS}*:{_TRACKING}*", prune=True)
-            remote = (await self._standing()).remote
-        self.fetched = remote
+            standing = await self._standing()
+        self.fetched = remote = standing.remote
         return remote.get(self._trunk, "")
 
     async def heads(self) -> dict[str, str]:
@@ -351,7 +363,7 @@ class Engine:
             Failed: a conflict in the working copy has no form that we know, or the remote lies.
 
         """
-        standing = await self._standing()
+        standing = _named(await self._standing())
         here = await self.snapshot()
         if settled := self._settled(standing, here, push=push):
             return settled
@@ -364,7 +376,11 @@ class Engine:
         memory = msgspec.structs.replace(memory, stood=await self._baseline(standing, (*here.parents, "")[0]))
         sent = push and await self._push(standing, plan, memory)
         left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else ())
-        found = _published(memory, here, trunk=plan.trunk, parked=plan.parked, proven=push)
+        other = bool(standing.other)
+        found = _published(
+            memory, here, trunk=plan.trunk, parked=plan.parked, proven=push and not (other and plan.parked)
+        )
+        found = msgspec.structs.replace(found, other=other)
         rewritten = standing.memory.trunk if line.rewritten else ""
         return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten, stopped=stopped)
 
@@ -441,14 +457,25 @@ class Engine:
                     local[ref.removeprefix(_HEADS)] = commit
                     checked_out = commit if head == "*" else checked_out
         remote.pop("HEAD", None)  # what `git clone` notes as the remote's default branch
-        if memory.next is not None and await self._arrived(memory.next, remote):
-            memory = memory.next
-        return Standing(remote=remote, local=local, checked_out=checked_out, memory=memory)
+        bookmark = remote.get(self.bookmark, "")
+        other = bookmark if await self._is_anothers(bookmark, memory) else ""
+        # The push was atomic: it has arrived if the trunk has.
+        pushed = memory.next if memory.next is not None and (other or memory.next.parked == bookmark) else None
+        if pushed is not None and await self._contains(remote.get(self._trunk, ""), pushed.trunk):
+            memory = pushed
+        if other:
+            remote |= {self.bookmark: memory.parked}
+            remote = {name: commit for name, commit in remote.items() if commit}
+        return Standing(remote=remote, local=local, checked_out=checked_out, memory=memory, other=other)
 
-    async def _arrived(self, memory: Memory, remote: Mapping[str, str]) -> bool:
-        """Whether the remote has what was pushed before we died. The push is atomic, and only we write the bookmark."""
-        trunk = remote.get(self._trunk, "")
-        return memory.parked == remote.get(self.bookmark, "") and await self._contains(trunk, memory.trunk)
+    async def _is_anothers(self, commit: str, memory: Memory) -> bool:
+        """Whether another host of the same name wrote this commit of our bookmark."""
+        known = (memory, memory.next or memory)
+        if not memory.head or commit in ("", *(each.parked for each in known)):
+            return False
+        message = (await self._git.run("cannot read a commit", "show", "--no-patch", "--format=%B", commit)).stdout
+        last = message.strip().rpartition("\n")[2]
+        return last.startswith(OWNER) and last.removeprefix(OWNER) not in {each.id for each in known}
 
     async def _contains(self, commit: str, ancestor: str) -> bool:
         return bool(commit and ancestor) and (commit == ancestor or await self._git.is_ancestor(ancestor, commit))
@@ -469,7 +496,10 @@ class Engine:
             and memory.pushed == push
         ):
             return None
-        return _published(memory, here, trunk=memory.trunk, parked=memory.held or memory.parked, proven=push)
+        parked, other = memory.held or memory.parked, bool(standing.other)
+        proven = push and not (other and parked)
+        found = _published(memory, here, trunk=memory.trunk, parked=parked, proven=proven)
+        return msgspec.structs.replace(found, other=other)
 
     async def _line(self, standing: Standing, here: WorkingCopy) -> Line:
         """Find this host's side: what we have, and what it comes from."""
@@ -653,13 +683,13 @@ class Engine:
         if grows and await self.trees.tree(before) == tree:
             return before
         listed = "\n".join(sorted(path.encode(errors="replace").decode() for path in paths))
-        text = f"{message}\n\nParked: conflicts with {self._trunk} in\n{listed}\n"
+        text = f"{message}\n\nParked: conflicts with {self._trunk} in\n{listed}\n\n{OWNER}{standing.memory.id}\n"
         parent = before if grows else origin
         return await self.trees.commit(tree, (parent,) if parent else (), text)
 
     async def _push(self, standing: Standing, plan: Plan, memory: Memory) -> bool:
         """Push trunk and bookmark together or not at all, and prove it; False if the remote has it all already."""
-        wanted = {self._trunk: plan.trunk, self.bookmark: plan.parked}
+        wanted = {self._trunk: plan.trunk} | ({} if standing.other else {self.bookmark: plan.parked})
         old = {name: standing.remote.get(name, "") for name in wanted}
         if wanted == old:
             return False
@@ -714,6 +744,7 @@ class Engine:
             forks=remembered.encode_paths({**kept, **plan.forks}),
             conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
             marked=tuple(sorted(map(remembered.encode_path, plan.marked))),
+            id=standing.memory.id,
         )
 
     async def _settle(self, standing: Standing, plan: Plan, memory: Memory, drop: Collection[str] = ()) -> bool:
@@ -730,7 +761,8 @@ class Engine:
         # jj can only go to a commit that a branch leads to.
         updates = {_HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
         if pushed:
-            updates |= {f"{_TRACKING}{self._trunk}": plan.trunk, f"{_TRACKING}{self.bookmark}": plan.parked}
+            updates |= {f"{_TRACKING}{self._trunk}": plan.trunk}
+            updates |= {} if standing.other else {f"{_TRACKING}{self.bookmark}": plan.parked}
         local = standing.local.get(self._trunk, "")
         below = ("", plan.trunk, standing.remote.get(self._trunk, ""))  # the next trunk has the last one below it
         left_behind = local not in below and not await self._git.is_ancestor(local, plan.trunk)
@@ -761,6 +793,19 @@ class Engine:
         await self._git.run(
             "cannot write refs", "update-ref", "--stdin", stdin="".join(f"{line}\n" for line in lines).encode()
         )
+
+
+def _named(standing: Standing) -> Standing:
+    """With a name for this repository, if it has none yet."""
+    if standing.memory.id:
+        return standing
+    memory = msgspec.structs.replace(standing.memory, id=secrets.token_hex(8))
+    return msgspec.structs.replace(standing, memory=memory)
+
+
+def _seen(standing: Standing, bookmark: str) -> dict[str, str]:
+    """The remote's branches as they really were."""
+    return standing.remote | ({bookmark: standing.other} if standing.other else {})
 
 
 def _published(memory: Memory, here: WorkingCopy, *, trunk: str, parked: str, proven: bool) -> Published:

@@ -7,7 +7,7 @@ comes to the same file, since all of them merge with the one trunk.
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -37,15 +37,18 @@ class Union:
 
     Args:
         patterns: globs on whole repository paths: `*` and `?` stay within one name, `**` does not.
+        no_lines: whether a path holds something else than lines, whatever the patterns say.
 
     """
 
-    def __init__(self, patterns: Collection[str] = ()) -> None:
+    def __init__(self, patterns: Collection[str] = (), no_lines: Callable[[str], bool] = lambda _: False) -> None:
+        self._no_lines = no_lines
         self._patterns = re.compile("|".join(map(_translate, patterns))) if patterns else None
 
     def matches(self, path: str) -> bool:
         """Whether a path is to be merged as a union."""
-        return self._patterns is not None and self._patterns.fullmatch(path) is not None
+        fits = self._patterns is not None and self._patterns.fullmatch(path) is not None
+        return fits and not self._no_lines(path)
 
     async def merge(
         self, trees: Trees, *, fork: str, theirs: str, ours: str, paths: Collection[str]

@@ -451,6 +451,11 @@ def is_plain_file(source: str) -> bool:
     return not is_template(source) and not _name(source).startswith(_NO_PLAIN_FILE)
 
 
+def is_link(source: str) -> bool:
+    """Whether a source holds where a link leads to: one line."""
+    return _name(source).startswith("symlink_")
+
+
 def is_encrypted(source: str) -> bool:
     """Whether a source is encrypted, so that its content says nothing about the target's."""
     return "encrypted_" in _attributes(_name(source))

@@ -710,3 +710,41 @@ async def test_files_that_are_the_same_are_not_taken_for_one_another(pair: tuple
     for path in a.remote.files("main"):
         text = a.remote.show("main", path)
         assert all(f"of {name}" not in text or name.removeprefix(".") in path for name in names), (path, text)
+
+
+async def test_two_hosts_with_one_name_do_not_write_over_each_other_and_are_told(
+    pair: tuple[Host, Host], host: Callable[..., Host]
+) -> None:
+    a, b = pair
+    twin = host("c")
+    twin.join()
+    twin.name = "b"
+    twin.start()
+    await twin.sync()
+    for each in (a, b, twin):
+        each.edit(".bashrc", "one", f"one of {each.home.name}")
+    twin.edit(".config/app.conf", "x = 1", "x = 2")
+    await once(a, b)
+    for at in range(0, 400, 5):
+        if not await twin.dies(at):
+            break
+    await settle(twin, b, a)
+    stands = a.remote.heads()
+    for _ in range(2):
+        facts = await twin.sync()
+        assert facts.word is SyncWord.conflicts_preserved
+        assert not facts.published, "what it has parked is on this host only"
+        assert [notice.what.partition(",")[0] for notice in facts.notices] == ["another host is called b too"]
+        assert twin.run("git", "show", f"{facts.parked[0].commit}:dot_bashrc", where=twin.source).startswith("one of c")
+        assert not (await b.sync()).notices
+    assert a.remote.heads() == stands
+    assert a.remote.show("gitopsd/b", "dot_bashrc").startswith("one of b")
+    assert [each.read(".bashrc").partition("\n")[0][-1] for each in (a, b, twin)] == ["a", "b", "c"]
+    assert a.read(".config/app.conf") == "x = 2\n", "what merges travels"
+    twin.name = "c"
+    twin.start()
+    facts = await twin.sync()
+    assert facts.published
+    assert not facts.notices
+    assert a.remote.show("gitopsd/c", "dot_bashrc").startswith("one of c")
+    assert a.remote.show("gitopsd/b", "dot_bashrc").startswith("one of b")

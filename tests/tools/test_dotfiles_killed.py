@@ -25,6 +25,7 @@ READS = frozenset(
         "var",
         "managed",
         "dump",
+        "dump-config",
         "status",
         "rev-list",
         "ls-files",

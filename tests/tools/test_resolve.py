@@ -8,6 +8,7 @@ import pytest
 from people import Host, Killed, git, settle
 from test_dotfiles import conflict
 
+from gitopsd.config import MergeConfig
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.types import SyncWord, Take
 
@@ -323,3 +324,21 @@ async def test_a_file_against_a_directory_holds_nothing_else_back_and_is_one_que
     for host in pair:
         assert (await host.sync()).notices == ()
         assert (host.home / ".foo").is_file() is is_file
+
+
+async def test_a_link_is_settled_with_one_place_only(pair: tuple[Host, Host]) -> None:
+    a, b = pair
+    for host in pair:
+        host.set(merge=MergeConfig(union=("**",)))
+    a.run("ln", "-s", "first", ".link")
+    a.run("chezmoi", "add", ".link")
+    await settle(a, b)
+    for host in pair:
+        (host.source / "symlink_dot_link").write_text(f"place-of-{host.name}\n")
+        await host.sync()
+    for choice in (Take.union, "one\ntwo\n"):
+        with pytest.raises(Failed, match="link"):
+            await a.choices.resolve(".link", choice)
+    await a.choices.resolve(".link", "one\n")
+    await settle(a, b)
+    assert [str((host.home / ".link").readlink()) for host in pair] == ["one", "one"]
