@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from e2e.terminal import Terminal
 from lab import Host
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -68,3 +69,32 @@ def type_page(page: str, hosts: Mapping[str, Host], acts: Mapping[str, Callable[
         assert ran.returncode == 0, f"{page}: {block.commands}\n{said}"
         assert block.prints in said, f"{page}: {block.commands}\n{said}"
     assert not done, "the page does not use these"
+
+
+def type_at(terminal: Terminal, page: str, left_out: set[str], replacing: Mapping[str, str]) -> None:
+    """Type all of a page at one terminal, line by line, from where it begins to where it ends: also what leads inside.
+
+    The comments then say whose prompt a block is typed at.
+
+    Args:
+        terminal: where.
+        page: its path below `docs/`.
+        left_out: blocks that are not typed; every other one of the page must be.
+        replacing: what stands elsewhere on this computer than the page says.
+
+    """
+    text = (DOCS / page).read_text(encoding="utf-8")
+    indented = {line.strip() for line in text.splitlines() if line.startswith("    ")}
+    marked = blocks(page)
+    assert indented == left_out | {line for block in marked for line in block.commands.splitlines()}
+    for block in marked:
+        assert terminal.prompt == f"{block.user}@{block.host}", f"{page}: {block.commands}"
+        commands, printed = block.commands, ""
+        for written, here in replacing.items():
+            commands = commands.replace(written, here)
+        for line in commands.splitlines():
+            typed = terminal.type(line)
+            assert typed.status == 0, f"{page}: {line}\n{typed.printed}"
+            printed += typed.printed
+        for expected in filter(None, block.prints.split(" … ")):
+            assert expected in printed, f"{page}: {block.commands}: no {expected!r}\n{printed}"

@@ -1,8 +1,13 @@
 """Pages of the documentation, typed as they are written."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from e2e.page import type_page
+from e2e.page import type_at, type_page
 from e2e.scene import HELLO, USER, Scene, init_dotfiles
+from e2e.terminal import COMPUTER, Terminal
 from e2e.test_boot import NEEDS_A_FILE
 from e2e.test_nixos_module import set_up
 from e2e.test_secrets import TOKEN
@@ -10,6 +15,16 @@ from lab import Lab
 from lab.nixos import CHECKOUT, gitopsd_units, program_wrappers
 
 pytestmark = pytest.mark.lab
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_first_host_from_the_demo_to_leaving_it_typed_at_a_terminal() -> None:
+    dry = ["make", "--dry-run", "--directory", str(ROOT), "demo"]
+    assert " -m demo" in subprocess.run(dry, capture_output=True, text=True, check=True).stdout
+    with Terminal(ROOT) as terminal:
+        # `make demo` plays the same as the line that goes inside, and no more.
+        type_at(terminal, "tutorial/first-host.md", {"make demo"}, {".venv/bin/python": sys.executable})
+        assert terminal.prompt == COMPUTER
 
 
 def test_dotfiles_from_day_to_day(lab: Lab) -> None:
