@@ -74,7 +74,8 @@ def type_page(page: str, hosts: Mapping[str, Host], acts: Mapping[str, Callable[
 def type_at(terminal: Terminal, page: str, left_out: set[str], replacing: Mapping[str, str]) -> None:
     """Type all of a page at one terminal, line by line, from where it begins to where it ends: also what leads inside.
 
-    The comments then say whose prompt a block is typed at.
+    The comments then say whose prompt a block is typed at, and may say several things that it prints, in order, with `…`
+    between them.
 
     Args:
         terminal: where.
@@ -96,5 +97,7 @@ def type_at(terminal: Terminal, page: str, left_out: set[str], replacing: Mappin
             typed = terminal.type(line)
             assert typed.status == 0, f"{page}: {line}\n{typed.printed}"
             printed += typed.printed
+        rest = printed
         for expected in filter(None, block.prints.split(" … ")):
-            assert expected in printed, f"{page}: {block.commands}: no {expected!r}\n{printed}"
+            assert expected in rest, f"{page}: {block.commands}: no {expected!r} in its place\n{printed}"
+            rest = rest.partition(expected)[2]

@@ -40,12 +40,25 @@ def test_a_second_host_and_one_that_takes_over_from_another(lab: Lab) -> None:
     assert "set number" in scene.hosts["griefling"].read("/home/rain/.vimrc")
 
 
-def test_the_migration_guide_ends_well_and_what_comes_next_is_looked_at_first(lab: Lab) -> None:
+def test_the_migration_guide_ends_well_and_what_comes_next_is_looked_at_first_and_tested_on_one_host(lab: Lab) -> None:
     scene = set_up(lab, "malphas")
     type_page("how-to/migration-guide.md", scene.hosts)
     scene.push_config("say hello", hello_service=HELLO.format(word="first"))
+    malphas, rebooted_into = scene.hosts["malphas"], scene.hosts["malphas"].boot_default()
     type_page("how-to/validate-in-a-vm.md", scene.hosts)
-    assert scene.hosts["malphas"].active_state("hello.service") == "inactive"
+    assert malphas.active_state("hello.service") == "inactive"
+
+    def commit() -> None:
+        change = "sed -i s/first/second/ hosts/malphas/units/hello.service && git commit -qam 'say it anew'"
+        malphas.sh(f"cd ~/nix-config && git pull -q && {change}", user=USER)
+
+    def is_tested() -> None:
+        assert malphas.active_state("hello.service") == "active"
+        assert malphas.boot_default() == rebooted_into != malphas.current_system()
+
+    type_page("how-to/test-a-revision.md", scene.hosts, {"a change is committed": commit, "it is tested": is_tested})
+    malphas.run(["gitopsctl", "upgrade"])
+    assert malphas.boot_default() == malphas.current_system() != rebooted_into
 
 
 def test_recovery_procedures(lab: Lab) -> None:
@@ -58,6 +71,7 @@ def test_recovery_procedures(lab: Lab) -> None:
         malphas.run(["gitopsctl", "sync"], user=USER)
     scene.push_config("say hello", hello_service=HELLO.format(word="mended"))
     assert malphas.run(["gitopsctl", "upgrade"], check=False).returncode == 1
+    type_page("how-to/find-what-is-wrong.md", scene.hosts)
     acts = {
         "mended": lambda: malphas.run(["touch", "/var/tmp/mended"]),
         "blocked": lambda: block(scene),

@@ -137,14 +137,12 @@ def test_every_alert_has_a_test_of_when_it_is_told() -> None:
 # Procedures that no test types from the page, with the test that does the same; what a page needs and the lab has not is
 # said on the page.
 DONE_ELSEWHERE = {
-    "how-to/find-what-is-wrong.md": "tests/e2e/test_operations.py",
     "how-to/install-on-nixos.md": "tests/tools/test_nixmodule.py",
     "how-to/keep-a-checkout.md": "tests/tools/test_checkout.py",
     "how-to/monitor.md": "tests/e2e/test_operations.py",
     "how-to/reboot-by-policy.md": "tests/e2e/test_reboot.py",
     "how-to/recover-a-boot.md": "tests/e2e/test_boot.py",
     "how-to/require-signatures.md": "tests/tools/test_signatures.py",
-    "how-to/test-a-revision.md": "tests/e2e/test_source.py",
 }
 
 
