@@ -11,6 +11,7 @@ from e2e.terminal import COMPUTER, Terminal
 from e2e.test_boot import NEEDS_A_FILE
 from e2e.test_nixos_module import set_up
 from e2e.test_secrets import TOKEN
+from e2e.test_source import configure
 from lab import Lab
 from lab.nixos import CHECKOUT, gitopsd_units, program_wrappers
 
@@ -40,7 +41,7 @@ def test_a_second_host_and_one_that_takes_over_from_another(lab: Lab) -> None:
     assert "set number" in scene.hosts["griefling"].read("/home/rain/.vimrc")
 
 
-def test_the_migration_guide_ends_well_and_what_comes_next_is_looked_at_first_and_tested_on_one_host(lab: Lab) -> None:
+def test_migrating_looking_at_what_comes_next_testing_it_on_one_host_and_keeping_a_checkout(lab: Lab) -> None:
     scene = set_up(lab, "malphas")
     type_page("how-to/migration-guide.md", scene.hosts)
     scene.push_config("say hello", hello_service=HELLO.format(word="first"))
@@ -59,6 +60,19 @@ def test_the_migration_guide_ends_well_and_what_comes_next_is_looked_at_first_an
     type_page("how-to/test-a-revision.md", scene.hosts, {"a change is committed": commit, "it is tested": is_tested})
     malphas.run(["gitopsctl", "upgrade"])
     assert malphas.boot_default() == malphas.current_system() != rebooted_into
+
+    unit = "hosts/malphas/units/hello.service"
+
+    def both_change_a_line() -> None:
+        configure(scene, malphas, '"commit_local" = false', '"commit_local" = true')
+        scene.push_config("theirs", hello_service=HELLO.format(word="theirs"))
+        malphas.write(f"/home/{USER}/nix-config/{unit}", HELLO.format(word="mine"), owner=USER)
+        malphas.run(["gitopsctl", "upgrade"])
+        assert "hello theirs" in scene.forge.show("nix-config", unit)
+
+    type_page("how-to/keep-a-checkout.md", scene.hosts, {"both have changed a line": both_change_a_line})
+    assert "hello mine" in scene.forge.show("nix-config", unit)
+    assert malphas.sh("cd ~/nix-config && git status --porcelain && git stash list", user=USER).stdout == ""
 
 
 def test_recovery_procedures(lab: Lab) -> None:

@@ -138,7 +138,6 @@ def test_every_alert_has_a_test_of_when_it_is_told() -> None:
 # said on the page.
 DONE_ELSEWHERE = {
     "how-to/install-on-nixos.md": "tests/tools/test_nixmodule.py",
-    "how-to/keep-a-checkout.md": "tests/tools/test_checkout.py",
     "how-to/monitor.md": "tests/e2e/test_operations.py",
     "how-to/reboot-by-policy.md": "tests/e2e/test_reboot.py",
     "how-to/recover-a-boot.md": "tests/e2e/test_boot.py",
