@@ -131,7 +131,7 @@ class Publishing:
         if facts.parked and not has_jj(self._directory):
             # git would have the owner's next push take the trunk's version away: only they can decide.
             what = f"{self._directory} stays behind {self._branch} until you have merged what is parked"
-            advice = f"{in_git} stash && git pull && git merge origin/{engine.bookmark} && git push"
+            advice = f"{in_git} stash && git pull && git merge --no-edit -X theirs origin/{engine.bookmark} && git push"
             return _noted(facts, Notice(what=what, advice=advice))
         if not await engine.move():
             what = f"{self._directory} was edited meanwhile, or a file is in the way; the next upgrade looks again"

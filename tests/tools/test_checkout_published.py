@@ -99,7 +99,10 @@ async def test_a_parked_change_is_settled_as_status_says(checkout: Checkout) -> 
     checkout.write("other", "mine\n")
     facts = await checkout.upgrade()
     advice = facts.notices[-1].advice
-    assert advice == f"cd {checkout.path} && git stash && git pull && git merge origin/gitopsd/a && git push"
+    assert (
+        advice
+        == f"cd {checkout.path} && git stash && git pull && git merge --no-edit -X theirs origin/gitopsd/a && git push"
+    )
     checkout.run("git", "stash", "--quiet")
     checkout.run("git", "pull", "--quiet", "--ff-only")
     checkout.run("git", "merge", "--quiet", "-X", "theirs", "-m", "settled", "origin/gitopsd/a")
