@@ -245,7 +245,6 @@ def test_what_is_edited_in_a_checkout_is_published_and_deployed_in_the_same_upgr
     assert "is deployed already" in again.stdout
 
     # The inputs of its flake, refreshed by the real nix, as the person, who needs the nix daemon for that.
-    malphas.run(["systemd-run", "--quiet", "--unit=nix-daemon", "nix-daemon"])
     scene.forge.create_repo("notes")
     first = scene.forge.push_tree("notes", {"note": "one\n"}, "one")
     given = 'inputs.notes = { url = "git+ssh://git@forge/srv/git/notes.git"; flake = false; };\n\n  outputs ='
