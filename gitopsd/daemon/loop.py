@@ -842,7 +842,10 @@ class _StepReporter:
         self._board.change(attempt=attempt)
         if attempt is not None:
             self.attempts = max(self.attempts, attempt.number)
-            self.progress(f"attempt {attempt.number} of {attempt.limit} soon: {attempt.message}")
+            text = f"attempt {attempt.number} of {attempt.limit} soon: {attempt.message}"
+            self.progress(text)
+            # The end of the cycle may be a success, and would not tell that it took more than one attempt, or why.
+            structlog.get_logger().warning(text, state=self._cycle.state.value)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

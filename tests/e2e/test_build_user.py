@@ -175,6 +175,7 @@ def test_a_nix_daemon_that_dies_while_it_builds_is_not_held_against_the_revision
     assert end["summary"]["outcome"] == "success"
     (build,) = (step for step in end["steps"] if step["state"] == "build")
     assert build["attempts"] == 2, build
+    assert "the nix daemon went away" in malphas.journal("gitopsd.service")
     assert rejected(malphas) == []
 
 
