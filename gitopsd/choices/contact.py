@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gitopsd.config import DotfilesConfig
+from gitopsd.dotfiles import notices as say
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.secrets.held import Held
@@ -22,7 +23,6 @@ from gitopsd.types import Adopted, Beginning, Notice
 
 BACKUPS = ".local/state/gitopsd/backups"  # below the home
 _QUICK = 30.0  # seconds
-_KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link"}
 _CONFIGURATIONS = tuple(f".config/chezmoi/chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 
 
@@ -71,7 +71,7 @@ class Contact:
         await self._home.recognize(seen)
         before = [row for row in seen.rows if row.last == " " and row.next == "M" and row.target not in records]
         sources = await self._home.sources() if before else {}
-        notices += [differs(self._home, row, sources.get(row.target)) for row in before]
+        notices += [say.differs(self._home, row, sources.get(row.target)) for row in before]
         return Beginning(source=str(self._source), made=made, notices=tuple(notices))
 
     async def adopt(self, files: Sequence[str], *, mine: bool) -> tuple[Adopted, ...]:
@@ -234,54 +234,3 @@ class Contact:
 
     async def _run(self, *argv: str) -> None:
         await self._processes.run(argv, timeout=_QUICK, account=self._account, cwd="/")
-
-
-def differs(home: Home, row: Row, source: str | None) -> Notice:
-    """What is said of something in the home that chezmoi never wrote, and that it would write over or take away.
-
-    Args:
-        home: the person's.
-        row: how it differs.
-        source: of the target; None if there is none, and chezmoi would take it away.
-
-    """
-    name = printable(row.target)
-    if source is None or row.next == "D":
-        return Notice(
-            what=f"{name} would be taken away by an exact_ directory or .chezmoiremove, and chezmoi did not write it: "
-            "it is left as it is",
-            path=name,
-            advice=f"chezmoi add ~/{name}  # if all hosts should have it; else move it away",
-        )
-    if other := other_kind(home, row.target, source):
-        return other
-    return Notice(
-        what=f"{name} was there before chezmoi managed it, and differs: it is left as it is",
-        path=name,
-        advice=f"gitopsctl dotfiles adopt --mine ~/{name}  # keeps yours; --theirs takes the repository's",
-    )
-
-
-def other_kind(home: Home, target: str, source: str) -> Notice | None:
-    """What is said of something in the home that is no file where the source is one, or the like; None if it is alike."""
-    name, here, folder = printable(target), home.kind(target), home.is_folder(source)
-    if folder and here == stat.S_IFDIR:
-        return Notice(
-            what=f"the directory {name} has other permissions than in the repository: they are left as they are",
-            path=name,
-            advice=f"chezmoi apply --recursive=false ~/{name}  # takes the repository's",
-        )
-    link = source.rpartition("/")[2].startswith("symlink_")
-    if not folder and here == (stat.S_IFLNK if link else stat.S_IFREG):
-        return None
-    there = "a directory" if folder else "a link" if link else "a file"
-    advice = f"gitopsctl dotfiles adopt --theirs ~/{name}  # takes the repository's, and backs yours up"
-    if here == stat.S_IFDIR or folder:
-        advice = f"mv ~/{name} ~/{name}.mine && chezmoi apply --force ~/{name}  # takes the repository's"
-    elif here == stat.S_IFLNK:
-        advice += "; --mine takes the link in"
-    return Notice(
-        what=f"{name} is {_KINDS.get(here, 'no file')} here and {there} in the repository: it is left as it is",
-        path=name,
-        advice=advice,
-    )

@@ -16,7 +16,7 @@ from gitopsd.config import Config, DotfilesConfig, SystemConfig
 from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.loop import StepSet
 from gitopsd.daemon.reboots import Reboots
-from gitopsd.dotfiles import PersonDotfiles
+from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor

@@ -14,7 +14,7 @@ import msgspec
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import Turn
 from gitopsd.config import DotfilesConfig
-from gitopsd.dotfiles import PersonDotfiles
+from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.errors import Cause, GitopsdError, Transient
 from gitopsd.tools.process import Account, Processes, Result
 from gitopsd.types import PersonFacts, SyncWord

@@ -3,7 +3,7 @@
 import pytest
 from people import Host, once
 
-from gitopsd.deletions import looks_lost
+from gitopsd.dotfiles.deletions import looks_lost
 from gitopsd.types import SyncWord
 
 

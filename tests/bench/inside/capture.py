@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gitopsd.config import DotfilesConfig
-from gitopsd.dotfiles import PersonDotfiles
+from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import PersonFacts
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from gitopsd.dotfiles import notices as say
 from gitopsd.repo.engine import Engine
 from gitopsd.tools.chezmoi import Home, is_encrypted, is_exact, is_plain_file
-from gitopsd.tools.git import printable
 from gitopsd.tools.jj import WorkingCopy
 from gitopsd.types import Notice
 
@@ -50,7 +50,7 @@ async def choose(engine: Engine, home: Home, here: WorkingCopy, gone: Sequence[s
     files = {target for target in sources if records.get(target)}
     missing = files & set(gone)
     if looks_lost(len(missing), len(files)):
-        return Deletions(notices=(_lost(len(missing), len(files)),))
+        return Deletions(notices=(say.home_lost(len(missing), len(files)),))
     # Another host may have taken a file out, this home's copy was deleted since it was nobody's any more, and then it
     # was added again: chezmoi's record is the old one and the file is missing, as after a deletion.
     twice = await engine.trees.deleted_once({sources[target] for target in missing}, here.commit)
@@ -58,11 +58,11 @@ async def choose(engine: Engine, home: Home, here: WorkingCopy, gone: Sequence[s
     for target in sorted(missing):
         source = sources[target]
         if why := _not_plain(source):
-            notices.append(left_deleted(target, why))
+            notices.append(say.left_deleted(target, why))
         elif source in twice:
-            notices.append(left_deleted(target, "it was taken out of the repository once and added again"))
+            notices.append(say.left_deleted(target, "it was taken out of the repository once and added again"))
         elif (commit := await origin(engine, here, source, records[target])) is None:
-            notices.append(left_deleted(target, "its source was edited meanwhile"))
+            notices.append(say.left_deleted(target, "its source was edited meanwhile"))
         else:
             taken.append(target)
             if commit != here.commit:
@@ -80,16 +80,6 @@ def looks_lost(missing: int, known: int) -> bool:
 
     """
     return missing > 0 and (missing == known or (known >= _MANY and missing * 2 > known))
-
-
-def left_deleted(target: str, why: str = "") -> Notice:
-    """Say that a deleted target is left alone."""
-    reason = f" ({why})" if why else ""
-    return Notice(
-        what=f"{printable(target)} was deleted in the home: it is neither captured nor written again{reason}",
-        path=printable(target),
-        advice=f"chezmoi forget ~/{printable(target)}  # or chezmoi apply it to have it back",
-    )
 
 
 def _not_plain(source: str) -> str:
@@ -114,11 +104,3 @@ def _emptied(
             going.add(folder)
             found.append(folder)
     return found
-
-
-def _lost(missing: int, known: int) -> Notice:
-    return Notice(
-        what=f"{missing} of {known} files are missing in the home, as if it were lost or not mounted: no deletion is "
-        "captured",
-        advice="chezmoi apply  # writes them again; chezmoi forget FILE takes one out of the repository",
-    )
