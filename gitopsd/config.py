@@ -169,12 +169,13 @@ class SwitchConfig(Section, frozen=True, kw_only=True):
     """`[switch]`: how a new system is activated.
 
     Args:
-        mode: `switch` (now, then verified, then the boot default) or `boot` (at the next reboot only).
+        mode: `switch` (now, then verified, then the boot default), `boot` (at the next reboot only), or `test` (now, and
+            verified, but never the boot default: each reboot goes back, and the next upgrade runs the newest again).
         timeout: how long switch-to-configuration may take.
 
     """
 
-    mode: typing.Literal["switch", "boot"] = "switch"
+    mode: typing.Literal["switch", "boot", "test"] = "switch"
     timeout: Seconds = 900.0
 
 

@@ -17,6 +17,7 @@ from gitopsd.types import (
     CycleSummary,
     Deployed,
     Facts,
+    GoneBack,
     Memory,
     Outcome,
     PersonFacts,
@@ -38,6 +39,8 @@ from gitopsd.types import (
 GOOD_WORDS = frozenset(
     {SyncWord.success, SyncWord.success_local_only, SyncWord.fetch_failed, SyncWord.conflicts_preserved}
 )
+
+_FALLS = 2  # how often a machine may go down while a test runs, until that is held against it
 
 TIMER = "timer"  # who asks for a cycle when it is nobody
 
@@ -83,6 +86,42 @@ def is_drift(system: SystemFacts, deployed: Deployed | None, trial: Trial | None
     if deployed is None or system.current is None:
         return False
     return system.current != deployed.toplevel and not (trial is not None and runs(trial, system))
+
+
+def is_back(gone_back: GoneBack | None, system: SystemFacts) -> bool:
+    """Whether what runs was brought back on purpose: it was never deployed, and is no drift all the same."""
+    return gone_back is not None and system.current == gone_back.toplevel
+
+
+def left_by(toplevel: StorePath, memory: Memory, system: SystemFacts) -> tuple[Revision, ...]:
+    """The revisions that a person goes back from: of what is deployed, of the test that runs, of what waits for a reboot.
+
+    Args:
+        toplevel: what they go back to.
+        memory: what is remembered.
+        system: what runs.
+
+    """
+    deployed, trial, waits = memory.deployed, memory.trial, memory.at_reboot
+    left = []
+    if deployed is not None and deployed.toplevel != toplevel:
+        left.append(deployed.revision)
+    if trial is not None and trial.toplevel != toplevel and trial.toplevel == system.current:
+        left.append(trial.revision)
+    if waits is not None and waits.facts.built is not None and waits.facts.built.toplevel != toplevel:
+        left.append(waits.facts.built.revision)
+    return tuple(dict.fromkeys(left))
+
+
+def is_of_the_trunk(facts: Facts) -> bool:
+    """Whether what a cycle deploys is the branch's head, and not the testing branch's."""
+    return facts.candidate is not None and facts.candidate == facts.head
+
+
+def falls_of(trial: Trial, boot_id: str) -> int:
+    """How often the machine has gone down in no orderly way while a test ran, seen from this boot."""
+    fell = trial.boot_id not in ("", boot_id) and not trial.in_order
+    return trial.falls + fell
 
 
 def runs(trial: Trial, system: SystemFacts) -> bool:
@@ -198,6 +237,34 @@ def prefer_testing(
         )
         return _beside(trunk, ended)
     return Choice(deploy=testing, trial=True, message=f"testing {short(testing)} of {branch}")
+
+
+def tested_only(trunk: Choice, *, system: SystemFacts, trial: Trial | None, boot_id: str) -> Choice:
+    """What `switch.mode = "test"` makes of what was chosen for the trunk: it is run, and the boot default stays.
+
+    After a reboot the old system runs, and the next upgrade runs the test again. But a machine that went down twice in no
+    orderly way while it ran is not brought down by it for a third time.
+
+    Args:
+        trunk: what was chosen.
+        system: what runs.
+        trial: the last test.
+        boot_id: of this boot.
+
+    """
+    if trunk.deploy is None:
+        return trunk
+    head = trunk.deploy
+    known = trial if trial is not None and trial.revision == head else None
+    if known is not None and system.current == known.toplevel:
+        return Choice(outcome=Outcome.up_to_date, message=f"{short(head)} is being tested already")
+    if known is not None and falls_of(known, boot_id) >= _FALLS:
+        message = (
+            f"this machine went down {_FALLS} times, in no orderly way, while {short(head)} was tested: it is not run again;"
+            " push a new commit, or `gitopsctl retry`"
+        )
+        return Choice(outcome=Outcome.rejected, message=message)
+    return Choice(deploy=head, trial=True, message=f'testing {short(head)}, since switch.mode is "test"')
 
 
 def _beside(trunk: Choice, note: str) -> Choice:
@@ -497,8 +564,13 @@ def after_boot(boot: BootFacts, memory: Memory, history: Sequence[CycleSummary],
             rejection = Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle, at=now)
         golden = _built_from(last.to, memory, history) if last.how in _ROLLED_BACK else None
         fallen_back_to = None if golden is None else Deployed(revision=golden[0], toplevel=last.to, at=now)
+        gone_back = None
+        if golden is None and last.how in _ROLLED_BACK:
+            gone_back = _fallen_back(last.to, "the golden generation", now)
         blocked = reason if last.how in ("golden-failed", "failed") else ""
-        conclusion = BootConclusion(told=told, rejection=rejection, deployed=fallen_back_to, blocked=blocked)
+        conclusion = BootConclusion(
+            told=told, rejection=rejection, deployed=fallen_back_to, blocked=blocked, gone_back=gone_back
+        )
     if boot.verdict == "good" and boot.toplevel is not None and last_deployed(memory) != boot.toplevel:
         waited = next((cycle for cycle in history if cycle.outcome is Outcome.at_reboot), None)
         if waited is not None and waited.toplevel == boot.toplevel and waited.revision is not None:
@@ -525,7 +597,12 @@ def after_takeover(takeover: Takeover, memory: Memory, history: Sequence[CycleSu
     deployed = None
     if runs_again is not None:
         deployed = Deployed(revision=runs_again[0], toplevel=takeover.before, at=now)
-    return BootConclusion(rejection=rejection, deployed=deployed)
+    gone_back = _fallen_back(takeover.before, "the system of before", now) if runs_again is None else None
+    return BootConclusion(rejection=rejection, deployed=deployed, gone_back=gone_back)
+
+
+def _fallen_back(toplevel: StorePath, name: str, now: float) -> GoneBack:
+    return GoneBack(toplevel=toplevel, name=name, by="gitopsd", cycle=0, at=now)
 
 
 def last_deployed(memory: Memory) -> StorePath | None:

@@ -481,6 +481,9 @@ class Store(Protocol):
     async def conclude_boot(self, conclusion: BootConclusion) -> None:
         """Remember what the assessment of boots means, in one transaction. Repeatable."""
 
+    async def note_order(self, *, stopped: bool) -> None:
+        """Record that the daemon stops in order, or that it runs again; of a trial it is told how that ended."""
+
     async def memory(self) -> Memory:
         """What is remembered beside the cycles."""
 

@@ -119,7 +119,8 @@ in
         default = "local";
         description = ''
           `local` and `remote` said where the configuration was read from; now it is always an exact revision of the
-          repository, and both mean `switch`. `boot` activates at the next reboot.
+          repository, and both mean `switch`. `boot` activates at the next reboot. For `test`, set
+          `services.gitopsd.settings.switch.mode`.
         '';
       };
       preUpdateHooks = mkOption {

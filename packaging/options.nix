@@ -242,9 +242,9 @@ in
       freeformType = toml;
       options = {
         mode = mkOption {
-          type = types.enum [ "switch" "boot" ];
+          type = types.enum [ "switch" "boot" "test" ];
           default = "switch";
-          description = "`switch` (now, then verified, then the boot default) or `boot` (at the next reboot only).";
+          description = "`switch` (now, then verified, then the boot default), `boot` (at the next reboot only), or `test` (now, and verified, but never the boot default: each reboot goes back, and the next upgrade runs the newest again).";
         };
         timeout = mkOption {
           type = duration;

@@ -273,7 +273,8 @@ def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
     else:
         yield "deployed", ["nothing by gitopsd yet"]
     if trial := answer.get("trial"):
-        head = f"{short(trial['revision'])} runs since {ago(trial['at'], look)}, until the next reboot"
+        again = ", and again after the upgrade that follows" if trial.get("trunk") else ""
+        head = f"{short(trial['revision'])} runs since {ago(trial['at'], look)}, until the next reboot{again}"
         yield "testing", [look.paint(head, _YELLOW), trial["toplevel"]]
     wanted = deployed["toplevel"] if deployed else None
     if current and current == profile:
@@ -282,6 +283,10 @@ def _system(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
         yield "running", ["the system that is tested" if answer.get("trial") else _named(current, wanted, look)]
         number = f"generation {generation}, " if generation else ""
         yield "boot default", [number + _named(profile, wanted, look)]
+    if back := answer.get("gone_back"):
+        where = f" in cycle {back['cycle']}" if back["cycle"] else ""
+        said = f"to {flat(back['name'])}, {ago(back['at'], look)}, by {flat(back['by'])}{where}; no cycle has built it"
+        yield "gone back", [look.paint(said, _YELLOW)]
     if system.get("drift"):
         yield "drift", [look.paint("what runs is not what was deployed last", _YELLOW)]
     if system.get("reboot") and not answer.get("reboot"):  # else it is told in full

@@ -211,7 +211,7 @@ class Facts:
     review: Review | None
     chosen: str
     generation: int
-    leaves: str | None
+    left: list[str]
     hooks: list[HookRun]
 
 
@@ -292,6 +292,18 @@ class Trial:
 
     revision: str
     toplevel: str
+    at: float
+    trunk: bool
+
+
+@dataclass(kw_only=True)
+class GoneBack:
+    """See `types.GoneBack`."""
+
+    toplevel: str
+    name: str
+    by: str
+    cycle: int
     at: float
 
 
@@ -426,6 +438,7 @@ class Status:
     last_good: LastGood
     reboot: Reboot | None
     waiting: list[int]
+    gone_back: GoneBack | None
 
 
 @dataclass(kw_only=True)

@@ -151,6 +151,8 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         await conclude(record, steps, store=store, herald=herald, successor=successor, clock=clock)
     unfinished = await store.unfinished_cycle()
     memory = await store.memory()
+    if memory.trial is not None and memory.trial.boot_id == clock.boot_id():
+        await store.note_order(stopped=False)
     board = Board(_snapshot(config, paths, memory, unfinished, clock.now()))
     board.change(left_out=problems)
     if damaged:
@@ -266,6 +268,10 @@ class _Life:
             await asyncio.gather(*tasks, return_exceptions=True)
         if not working.cancelled():
             working.result()
+        try:
+            await self._store.note_order(stopped=True)
+        except Failed as error:  # then a test that runs counts as one that a crash has ended
+            self._log.warning("not recorded that it stops in order", message=error.message)
 
     def reload(self) -> None:
         """Read the configuration again. A bad file keeps the old one running, and says so."""
@@ -305,6 +311,7 @@ def _snapshot(config: Config, paths: Paths, memory: Memory, unfinished: Cycle | 
         trial=memory.trial,
         checkout=memory.checkout,
         suspended=memory.suspended,
+        gone_back=memory.gone_back,
         config_path=str(paths.config),
     )
 

@@ -25,10 +25,14 @@ from gitopsd.policy import (
     CANCELLABLE,
     admits,
     after_error,
+    falls_of,
     first_line,
     heeds,
+    is_back,
     is_drift,
+    is_of_the_trunk,
     is_suspended,
+    left_by,
     local_time,
     made_contact,
     merge_requests,
@@ -54,6 +58,7 @@ from gitopsd.types import (
     CycleSummary,
     Deployed,
     Facts,
+    GoneBack,
     Memory,
     Outcome,
     PersonFacts,
@@ -160,7 +165,8 @@ class Loop:
         system = self._steps.activator.facts()
         shown = self._board.snapshot
         trial = shown.trial if shown.trial is not None and runs(shown.trial, system) else None
-        drift = is_drift(system, shown.deployed, trial)
+        gone_back = shown.gone_back if is_back(shown.gone_back, system) else None
+        drift = is_drift(system, shown.deployed, trial) and gone_back is None
         boot = msgspec.structs.replace(self._steps.golden.facts(), stage=shown.boot.stage)
         suspended = shown.suspended if is_suspended(shown.suspended, self._clock.now()) else None
         return msgspec.structs.replace(
@@ -168,6 +174,7 @@ class Loop:
             system=msgspec.structs.replace(system, drift=drift),
             boot=boot,
             trial=trial,
+            gone_back=gone_back,
             suspended=suspended,
         )
 
@@ -217,6 +224,8 @@ class Loop:
         """See `ports.Supervisor`. It begins at once or not at all: it is never merged with what others ask for."""
         steps, shown = self._next_steps, self._board.snapshot
         system = steps.activator.facts()
+        if target == "previous" and shown.trial is not None and runs(shown.trial, system):
+            target = str(system.generation)  # a test is gone back from to what the next boot would run
         name, generation, toplevel = target_of(target, steps.activator.generations(), system, steps.golden.pinned())
         revision = await self._store.revision_of(toplevel)
         number, now = await self._store.next_cycle_id(), self._clock.now()
@@ -226,8 +235,7 @@ class Loop:
                 meaning="nothing was begun",
                 advice="gitopsctl watch, then ask again when it has ended",
             )
-        deployed = shown.deployed
-        leaves = deployed.revision if deployed is not None and deployed.toplevel != toplevel else None
+        left = left_by(toplevel, await self._store.memory(), system)
         built = Built(revision=revision or Revision(""), toplevel=toplevel)
         wanted = Cycle(
             id=number,
@@ -237,7 +245,7 @@ class Loop:
             started=now,
             state=State.idle,
             state_since=now,
-            facts=Facts(chosen=name, generation=generation, built=built, leaves=leaves),
+            facts=Facts(chosen=name, generation=generation, built=built, left=left),
         )
         await self._accept(wanted)
         return number
@@ -478,14 +486,21 @@ class Loop:
             revision=cycle.facts.candidate,
             toplevel=built.toplevel if built is not None else None,
         )
-        if result.outcome is Outcome.success and cycle.facts.leaves is not None:
-            rejection = self._left(cycle, cycle.facts.leaves)
+        rejections: tuple[Rejection, ...] = (rejection,) if rejection is not None else ()
+        went_back = result.outcome is Outcome.success and bool(cycle.facts.chosen)
+        if went_back:
+            rejections = tuple(self._left(cycle, revision) for revision in cycle.facts.left)
         verified = (
             cycle.kind is CycleKind.upgrade
             and result.event is Event.settled
             and result.outcome in (Outcome.success, Outcome.up_to_date)
         )
-        deployed, trial = self._verified(built, now, trial=cycle.facts.trial) if verified and built else (None, None)
+        deployed, trial = self._verified(built, cycle.facts, now) if verified and built else (None, None)
+        gone_back = None
+        if went_back and built is not None and not built.revision:
+            gone_back = GoneBack(
+                toplevel=built.toplevel, name=cycle.facts.chosen, by=cycle.requested_by, cycle=cycle.id, at=now
+            )
         blocked = message if result.event is Event.block else ""
         news, acts = self._news(summary, cycle), cycle.kind is not CycleKind.plan
         at_reboot = None
@@ -498,10 +513,11 @@ class Loop:
                 facts=cycle.facts,
                 state=cycle.state,
                 step=record,
-                rejection=rejection,
+                rejections=rejections,
                 deployed=deployed,
                 blocked=blocked,
                 trial=trial,
+                gone_back=gone_back,
                 contact=made_contact(cycle),
                 announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
                 at_reboot=at_reboot,
@@ -527,13 +543,22 @@ class Loop:
             revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle.id, at=self._clock.now()
         )
 
-    def _verified(self, built: Built, now: float, *, trial: bool) -> tuple[Deployed | None, Trial | None]:
+    def _verified(self, built: Built, facts: Facts, now: float) -> tuple[Deployed | None, Trial | None]:
         if not built.revision:  # a generation that no cycle of the history has made
             return None, None
-        if not trial:
+        if not facts.trial:
             return Deployed(revision=built.revision, toplevel=built.toplevel, at=now), None
-        boot = self._clock.boot_id()
-        return None, Trial(revision=built.revision, toplevel=built.toplevel, at=now, boot_id=boot)
+        boot, last = self._clock.boot_id(), self._board.snapshot.trial
+        again = last is not None and last.revision == built.revision
+        trial = Trial(
+            revision=built.revision,
+            toplevel=built.toplevel,
+            at=now,
+            boot_id=boot,
+            trunk=is_of_the_trunk(facts),
+            falls=falls_of(last, boot) if again and last is not None else 0,
+        )
+        return None, trial
 
     async def _tidy(self) -> None:
         """Free the activation's unit. If that fails, the next activation makes room for itself."""
@@ -658,6 +683,7 @@ class Loop:
             rejected=memory.rejected,
             blocked=memory.blocked,
             trial=memory.trial,
+            gone_back=memory.gone_back,
             checkout=memory.checkout,
             suspended=memory.suspended,
             last_good=memory.last_good,

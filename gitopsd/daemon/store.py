@@ -29,6 +29,7 @@ from gitopsd.types import (
     CycleSummary,
     Deployed,
     Facts,
+    GoneBack,
     LastGood,
     Memory,
     Outcome,
@@ -201,7 +202,7 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> None:
             summary = end.summary
-            _add(db, summary.id, end.step, end.rejection)
+            _add(db, summary.id, end.step, *end.rejections)
             row = (summary.id, summary.kind.value, _encode(summary), _encode(end.facts))
             db.execute("INSERT OR REPLACE INTO cycles VALUES (?, ?, ?, ?)", row)
             db.execute("DELETE FROM running")
@@ -216,10 +217,13 @@ class SqliteStore:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('checkout', ?)", (text,))
             if end.deployed is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(end.deployed),))
-                db.execute("DELETE FROM memory WHERE key = 'trial'")
+                db.execute("DELETE FROM memory WHERE key IN ('trial', 'gone_back')")
             if end.trial is not None:
                 db.execute("DELETE FROM rejected WHERE revision = ?", (end.trial.revision,))
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('trial', ?)", (_encode(end.trial),))
+                db.execute("DELETE FROM memory WHERE key = 'gone_back'")
+            if end.gone_back is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('gone_back', ?)", (_encode(end.gone_back),))
             if end.at_reboot is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('at_reboot', ?)", (_encode(end.at_reboot),))
             elif end.facts.switching is not None:  # something else was switched to since
@@ -239,7 +243,7 @@ class SqliteStore:
         """See `ports.Store`."""
 
         def work(db: sqlite3.Connection) -> None:
-            _add(db, cycle.id, step, rejection)
+            _add(db, cycle.id, step, *([rejection] if rejection is not None else []))
             db.execute("INSERT OR REPLACE INTO running VALUES (1, ?)", (_encode(cycle),))
 
         await self._write(work)
@@ -253,6 +257,9 @@ class SqliteStore:
             if conclusion.deployed is not None:
                 db.execute("INSERT OR REPLACE INTO memory VALUES ('deployed', ?)", (_encode(conclusion.deployed),))
                 db.execute("DELETE FROM rejected WHERE revision = ?", (conclusion.deployed.revision,))
+                db.execute("DELETE FROM memory WHERE key = 'gone_back'")
+            if conclusion.gone_back is not None:
+                db.execute("INSERT OR REPLACE INTO memory VALUES ('gone_back', ?)", (_encode(conclusion.gone_back),))
             for key, value in (("boot_told", conclusion.told), ("blocked", conclusion.blocked)):
                 if value:
                     db.execute("INSERT OR REPLACE INTO memory VALUES (?, ?)", (key, _encode(value)))
@@ -291,11 +298,19 @@ class SqliteStore:
 
         def work(db: sqlite3.Connection) -> int:
             db.execute("DELETE FROM memory WHERE key = 'blocked'")
-            # A trial that ended with its boot may begin again.
-            db.execute("UPDATE memory SET value = json_set(value, '$.boot_id', '') WHERE key = 'trial'")
+            # A trial that ended with its boot may begin again, whatever became of the machine meanwhile.
+            db.execute("UPDATE memory SET value = json_set(value, '$.boot_id', '', '$.falls', 0) WHERE key = 'trial'")
             return db.execute("DELETE FROM rejected").rowcount
 
         return await self._write(work)
+
+    async def note_order(self, *, stopped: bool) -> None:
+        """See `ports.Store`."""
+        change = (
+            "UPDATE memory SET value = json_set(value, '$.in_order', json(?)) WHERE key = 'trial'"
+            " AND coalesce(json_extract(value, '$.in_order'), 0) != ?"
+        )
+        await self._write(lambda db: db.execute(change, ("true" if stopped else "false", int(stopped))))
 
     async def memory(self) -> Memory:
         """See `ports.Store`."""
@@ -479,6 +494,7 @@ def _memory(db: sqlite3.Connection) -> Memory:
         at_reboot=msgspec.json.decode(values["at_reboot"], type=AtReboot) if "at_reboot" in values else None,
         reboot=msgspec.json.decode(values["reboot"], type=RebootNeed) if "reboot" in values else None,
         rebooting=msgspec.json.decode(values["rebooting"], type=Rebooting) if "rebooting" in values else None,
+        gone_back=msgspec.json.decode(values["gone_back"], type=GoneBack) if "gone_back" in values else None,
         last_sync=_last(db, (CycleKind.sync, CycleKind.upgrade)),
         last_upgrade=_last(db, (CycleKind.upgrade,)),
         last_good=LastGood(
@@ -487,12 +503,12 @@ def _memory(db: sqlite3.Connection) -> Memory:
     )
 
 
-def _add(db: sqlite3.Connection, cycle: int, step: StepRecord, rejection: Rejection | None) -> None:
+def _add(db: sqlite3.Connection, cycle: int, step: StepRecord, *rejections: Rejection) -> None:
     db.execute(
         "INSERT INTO steps SELECT ?, 1 + coalesce(max(number), 0), ? FROM steps WHERE cycle = ?",
         (cycle, _encode(step), cycle),
     )
-    if rejection is not None:
+    for rejection in rejections:
         _reject(db, rejection)
 
 

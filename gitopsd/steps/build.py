@@ -4,7 +4,7 @@ import msgspec
 
 from gitopsd.errors import GitopsdError, Rejected
 from gitopsd.machine import Event
-from gitopsd.policy import explained, plan, same_system, short, stopping
+from gitopsd.policy import explained, is_of_the_trunk, plan, same_system, short, stopping
 from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
 from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.needs import needed
@@ -47,8 +47,10 @@ async def build(
             outcome=Outcome.build_failed if at_fault else Outcome.failed,
             reject=at_fault,
         )
-    facts = msgspec.structs.replace(cycle.facts, built=built)
-    same = _nothing_to_do(facts, activator.facts(), mode)
+    facts, system = msgspec.structs.replace(cycle.facts, built=built), activator.facts()
+    if built.toplevel == system.current == system.profile and is_of_the_trunk(facts):
+        facts = msgspec.structs.replace(facts, trial=False)  # it is deployed already, and there is nothing to test
+    same = _nothing_to_do(facts, system, mode)
     if same is not None:
         if not facts.trial:  # it runs, or is the boot default; nothing but its root keeps a trial
             await builder.release(revision)

@@ -6,7 +6,7 @@ import msgspec
 
 from gitopsd.errors import Failed, Rejected, Transient
 from gitopsd.machine import Event
-from gitopsd.policy import Choice, choose, prefer_testing
+from gitopsd.policy import Choice, choose, prefer_testing, tested_only
 from gitopsd.ports import Activator, Checkout, Clock, ConfigSource, Dotfiles, Reporter, Signatures, Store
 from gitopsd.steps.needs import needed
 from gitopsd.steps.people import each_person, with_checkout
@@ -22,6 +22,7 @@ async def pull(
     activator: Activator,
     store: Store,
     clock: Clock,
+    mode: str = "switch",
     testing_branch: str = "",
     signatures: Signatures | None = None,
     checkout: Checkout | None = None,
@@ -42,6 +43,8 @@ async def pull(
     before = memory.deployed.revision if memory.deployed is not None else await source.marked_deployed()
     system = activator.facts()
     choice = await _choose(cycle, source, system, memory, before)
+    if mode == "test":
+        choice = tested_only(choice, system=system, trial=memory.trial, boot_id=clock.boot_id())
     testing = cycle.facts.testing
     # What the trunk has taken in needs no test any more.
     if testing is not None and not await _contains(source, cycle.facts.head, testing):
@@ -83,8 +86,10 @@ def _may_follow(result: StepResult, memory: Memory) -> bool:
 async def _choose(
     cycle: Cycle, source: ConfigSource, system: SystemFacts, memory: Memory, before: Revision | None
 ) -> Choice:
-    facts, deployed = cycle.facts, memory.deployed
-    descends = before is None or facts.head in (None, before) or await source.descends(facts.head, before)
+    facts, deployed, trial = cycle.facts, memory.deployed, memory.trial
+    descends = await _holds(source, facts.head, before)
+    if descends and trial is not None and trial.trunk and not await _holds(source, facts.head, trial.revision):
+        before, descends = trial.revision, False
     return choose(
         facts.head,
         offline=facts.config_offline,
@@ -96,6 +101,11 @@ async def _choose(
         descends=descends,
         accept_diverged=cycle.accept_diverged,
     )
+
+
+async def _holds(source: ConfigSource, head: Revision | None, before: Revision | None) -> bool:
+    """Whether what ran before is part of what the branch has now; unknown is no reason to doubt it."""
+    return before is None or head in (None, before) or await source.descends(head, before)
 
 
 async def _contains(source: ConfigSource, revision: Revision | None, other: Revision | None) -> bool:

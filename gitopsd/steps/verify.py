@@ -5,7 +5,7 @@ import msgspec
 from gitopsd.config import VerifyConfig
 from gitopsd.errors import Transient
 from gitopsd.machine import Event
-from gitopsd.policy import reads_switch, short
+from gitopsd.policy import is_of_the_trunk, reads_switch, short
 from gitopsd.ports import Activator, Builder, Reporter, Successor
 from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.needs import needed
@@ -44,8 +44,7 @@ async def verify(
     if cycle.facts.chosen:  # what a system of before never had cannot come back with it
         seen = await through.units.health(wanted.validate_units)
         wanted = msgspec.structs.replace(wanted, validate_units=tuple(unit.name for unit in seen if unit.loaded))
-    of_the_branch = not cycle.facts.trial and not cycle.facts.chosen
-    newer = Newer(through, reporter, built.revision if of_the_branch else None)
+    newer = Newer(through, reporter, built.revision if is_of_the_trunk(cycle.facts) else None)
     problem = await prove(through, reporter, wanted, switching.failed_before, newer)
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem, reject=newer.found is None)

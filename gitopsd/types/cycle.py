@@ -71,13 +71,14 @@ class Facts(Value, frozen=True, kw_only=True):
         built: its toplevel, once it is built and checked.
         switching: what was true before the switch, once it begins.
         testing: the head of this host's testing branch on the remote, or as last seen.
-        trial: the candidate comes from there: it is run and verified, and the next boot runs the old system.
+        trial: the candidate comes from there, or `switch.mode` is `test`: it is run and verified, and the next boot runs
+            the old system.
         tried_before: the revision that was run like that before this cycle.
         checkout: the person's checkout of the configuration; None if none is followed.
         review: what the checks before the switch found.
         chosen: what a person goes back to, such as `generation 3`; empty for what was built.
         generation: its number in the system profile; 0 if it becomes a new one.
-        leaves: the revision that the person goes back from; rejected once the chosen one has proved itself.
+        left: the revisions that the person goes back from; rejected once the chosen system has proved itself.
         hooks: the units that were started before and after the update.
 
     """
@@ -96,7 +97,7 @@ class Facts(Value, frozen=True, kw_only=True):
     review: Review | None = None
     chosen: str = ""
     generation: int = 0
-    leaves: Revision | None = None
+    left: tuple[Revision, ...] = ()
     hooks: tuple[HookRun, ...] = ()
 
 

@@ -35,13 +35,16 @@ class Deployed(Value, frozen=True, kw_only=True):
 
 
 class Trial(Value, frozen=True, kw_only=True):
-    """The last revision of a testing branch that was run and verified; it is no boot default.
+    """The last revision that was run and verified as a test; it is no boot default.
 
     Args:
         revision: the revision.
         toplevel: what was activated for it.
         at: seconds since the epoch.
         boot_id: the boot that it lives in, and ends with; empty if it may be run again after that.
+        trunk: it is of the branch itself, since `switch.mode` is `test`, and not of the testing branch.
+        in_order: the daemon was stopped in order while it was remembered, as it is when the machine shuts down.
+        falls: how often the machine had gone down in no orderly way while this revision ran as a test.
 
     """
 
@@ -49,6 +52,28 @@ class Trial(Value, frozen=True, kw_only=True):
     toplevel: StorePath
     at: float
     boot_id: str
+    trunk: bool = False
+    in_order: bool = False
+    falls: int = 0
+
+
+class GoneBack(Value, frozen=True, kw_only=True):
+    """That this host was brought back to a system which no cycle of the history has built.
+
+    Args:
+        toplevel: the system.
+        name: what people call it, such as `generation 3`.
+        by: who brought it back: a person, or the assessment of boots.
+        cycle: the cycle that did; 0 if none.
+        at: seconds since the epoch.
+
+    """
+
+    toplevel: StorePath
+    name: str
+    by: str
+    cycle: int
+    at: float
 
 
 class LastGood(Value, frozen=True, kw_only=True):
@@ -107,10 +132,11 @@ class CycleEnd(Value, frozen=True, kw_only=True):
         facts: what it learned.
         state: where the machine rests.
         step: its last step.
-        rejection: what that step rejects.
+        rejections: what it rejects.
         deployed: the deployment it verified, if it did.
         blocked: why a person is needed; empty leaves the memory as it is.
-        trial: the revision of a testing branch that it verified, if it did; `deployed` ends the one before.
+        trial: the revision that it verified as a test, if it did; `deployed` ends the one before.
+        gone_back: the system that it brought back, if no cycle has built that; `deployed` and `trial` end it.
         contact: a remote answered.
         announcements: what the receivers are to be told, each of them at least once.
 
@@ -122,10 +148,11 @@ class CycleEnd(Value, frozen=True, kw_only=True):
     facts: Facts
     state: State
     step: StepRecord
-    rejection: Rejection | None = None
+    rejections: tuple[Rejection, ...] = ()
     deployed: Deployed | None = None
     blocked: str = ""
     trial: Trial | None = None
+    gone_back: GoneBack | None = None
     contact: bool = False
     announcements: tuple[Announcement, ...] = ()
     at_reboot: AtReboot | None = None
@@ -160,7 +187,7 @@ class Memory(Value, frozen=True, kw_only=True):
         people: each person's facts as their last cycle left them.
         last_sync: the last finished cycle.
         last_upgrade: the last finished cycle of kind upgrade.
-        trial: the last verified revision of a testing branch; it may have ended with a reboot.
+        trial: the last revision that was verified as a test; it may have ended with a reboot.
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone.
         pending: the cycles that were asked for and have not begun.
@@ -169,6 +196,7 @@ class Memory(Value, frozen=True, kw_only=True):
         at_reboot: the deployment that waits for the next boot.
         reboot: that a reboot is required, since when.
         rebooting: the last reboot of ours.
+        gone_back: the system that was brought back and that no cycle has built.
 
     """
 
@@ -189,6 +217,7 @@ class Memory(Value, frozen=True, kw_only=True):
     at_reboot: AtReboot | None = None
     reboot: RebootNeed | None = None
     rebooting: Rebooting | None = None
+    gone_back: GoneBack | None = None
 
 
 class BootConclusion(Value, frozen=True, kw_only=True):
@@ -199,6 +228,7 @@ class BootConclusion(Value, frozen=True, kw_only=True):
         rejection: the revision that was rolled back at boot.
         deployed: what has booted well, or what was fallen back to.
         blocked: why a person is needed; empty leaves the memory as it is.
+        gone_back: what was fallen back to, if no cycle has built that.
 
     """
 
@@ -206,3 +236,4 @@ class BootConclusion(Value, frozen=True, kw_only=True):
     rejection: Rejection | None = None
     deployed: Deployed | None = None
     blocked: str = ""
+    gone_back: GoneBack | None = None

@@ -4,7 +4,7 @@ from gitopsd.machine import State
 from gitopsd.types.boot import BootFacts
 from gitopsd.types.cycle import Cycle, CycleKind, CycleSummary, Outcome
 from gitopsd.types.dotfiles import PersonFacts
-from gitopsd.types.memory import Deployed, LastGood, Rejection, Suspension, Trial
+from gitopsd.types.memory import Deployed, GoneBack, LastGood, Rejection, Suspension, Trial
 from gitopsd.types.reboot import RebootNeed
 from gitopsd.types.system import SystemFacts
 from gitopsd.types.values import Value
@@ -54,12 +54,13 @@ class Snapshot(Value, frozen=True, kw_only=True):
         config_error: why the newest configuration file was refused; empty if it was not.
         left_out: what of the configuration in force cannot be used on this host.
         boot: the assessment of this boot.
-        trial: the revision of a testing branch that runs, and is not what the next boot runs.
+        trial: the revision that runs as a test, and is not what the next boot runs.
         checkout: the checkout of the configuration as the last upgrade left it.
         suspended: that a person wants this host left alone, while that lasts.
         last_good: when things last went well.
         reboot: that a reboot is required, and when it comes.
         waiting: the ids of all cycles that were requested and have not begun, in the order in which they will.
+        gone_back: the system that was brought back, that no cycle has built, and that runs.
 
     """
 
@@ -90,6 +91,7 @@ class Snapshot(Value, frozen=True, kw_only=True):
     last_good: LastGood = LastGood()
     reboot: RebootNeed | None = None
     waiting: tuple[int, ...] = ()
+    gone_back: GoneBack | None = None
 
 
 class Update(Value, frozen=True, kw_only=True):

@@ -97,7 +97,7 @@ class Switching(Value, frozen=True, kw_only=True):
         previous_generation: the generation number the system profile pointed to; 0 if there was no profile.
         failed_before: units that had failed already.
         active_before: the units to validate that were active: what a rollback must bring back.
-        mode: `switch` (test, verify, then boot default) or `boot` (at the next reboot only).
+        mode: `switch` (test, verify, then boot default), `boot` (at the next reboot only), or `test` (test and verify).
         reason: why it must be undone; filled by the step that decides so.
         cut_off: the reason is that the remote could not be reached: whether that is the new system's fault shows once
             the old one runs again.

@@ -71,11 +71,17 @@ def test_a_rollback_goes_back_verified_and_what_was_left_is_not_deployed_again(l
     assert malphas.current_system() == malphas.boot_default() == generations[1]
     malphas.reboot()
     assert malphas.booted_system() == generations[1]
+    shown = status(malphas)  # no cycle has built it: it was there before gitopsd
+    assert (shown["gone_back"]["name"], shown["system"]["drift"]) == ("generation 1", False)
+    assert "gone back: to generation 1, " in malphas.run(["gitopsctl", "status"]).stdout
+    malphas.run(["systemctl", "start", "--wait", "gitopsd-upgrade.service"], check=False)
+    assert malphas.current_system() == generations[1]
     assert malphas.run(["gitopsctl", "rollback", "1"], check=False).returncode == 1
 
     scene.push_config("three", hello_service=HELLO.format(word="three"))
     assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
     assert malphas.active_state("hello.service") == "active"
+    assert status(malphas)["gone_back"] is None
 
 
 def test_requests_that_had_not_begun_survive_kill_9(lab: Lab) -> None:

@@ -100,3 +100,13 @@ async def test_a_conclusion_is_remembered_as_a_whole(tmp_path: Path) -> None:
     assert memory.deployed is not None
     assert memory.deployed.toplevel == OLD
     await store.close()
+
+
+def test_golden_that_no_cycle_has_built_is_gone_back_to_and_is_no_drift() -> None:
+    conclusion = after_boot(rolled_back("landed"), Memory(), (), 9.0)
+    assert conclusion is not None
+    assert conclusion.gone_back is not None
+    assert (conclusion.gone_back.toplevel, conclusion.gone_back.name) == (OLD, "the golden generation")
+    known = after_boot(rolled_back("landed"), BEFORE, HISTORY, 9.0)
+    assert known is not None
+    assert (known.gone_back is None) is (known.deployed is not None)

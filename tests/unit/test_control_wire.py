@@ -39,6 +39,7 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Rejection: types.Rejection,
     wire.Deployed: types.Deployed,
     wire.Trial: types.Trial,
+    wire.GoneBack: types.GoneBack,
     wire.Attempt: types.Attempt,
     wire.System: types.SystemFacts,
     wire.BootRollback: types.BootRollback,
@@ -52,7 +53,11 @@ PAIRS: dict[type, type[msgspec.Struct]] = {
     wire.Update: types.Update,
 }
 # What is of no use to a client.
-LEFT_OUT: dict[type, set[str]] = {wire.Cycle: {"boot_id"}, wire.HookRun: {"boot_id", "before"}, wire.Trial: {"boot_id"}}
+LEFT_OUT: dict[type, set[str]] = {
+    wire.Cycle: {"boot_id"},
+    wire.HookRun: {"boot_id", "before"},
+    wire.Trial: {"boot_id", "in_order", "falls"},
+}
 
 
 @pytest.mark.parametrize("shape", PAIRS, ids=lambda shape: shape.__name__)

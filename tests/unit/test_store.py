@@ -99,7 +99,7 @@ async def test_history_is_newest_first_and_keeps_what_it_should(store: SqliteSto
 
 
 async def test_forgive_forgets_rejections_and_blocked(store: SqliteStore) -> None:
-    await store.finish_cycle(ending(1, rejection=REJECTION, blocked="why"))
+    await store.finish_cycle(ending(1, rejections=(REJECTION,), blocked="why"))
     assert (await store.memory()).blocked == "why"
     assert await store.forgive() == 1
     memory = await store.memory()

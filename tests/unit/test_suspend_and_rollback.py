@@ -9,7 +9,7 @@ from unit.world import Crash, Crashing, World, upgraded
 
 from gitopsd.errors import Failed, Suspended
 from gitopsd.machine import State
-from gitopsd.types import CycleKind, Outcome, StorePath
+from gitopsd.types import CycleKind, Outcome, Snapshot, StorePath
 
 OLDER = StorePath("/nix/store/22222222222222222222222222222222-nixos-system-older")
 
@@ -201,6 +201,43 @@ async def test_going_back_to_what_a_cycle_deployed_is_no_drift(world: World) -> 
     assert (shown.deployed.revision, shown.deployed.toplevel) == (REV_B, NEW)
     assert not shown.system.drift
     await daemon.stop()
+
+
+async def test_going_back_to_what_no_cycle_built_is_no_drift_either_and_is_told_until_something_is_deployed(
+    world: World,
+) -> None:
+    await upgraded(world)
+    assert await rolled_back(world, "1") is Outcome.success
+
+    async def shown() -> Snapshot:
+        daemon = await world.start()
+        snapshot = daemon.loop.snapshot()
+        await daemon.stop()
+        return snapshot
+
+    back = (await shown()).gone_back
+    assert back is not None
+    assert (back.toplevel, back.name, back.by, back.cycle) == (OLD, "generation 1", "olga", 2)
+    assert not (await shown()).system.drift
+    assert (await upgraded(world))[0].outcome is Outcome.rejected  # of each timer; it stays where it was brought to
+    assert world.activator.current == OLD
+    world.activator.current = OLDER  # somebody switched by hand
+    assert (await shown()).system.drift
+    assert (await shown()).gone_back is None
+    world.activator.current, world.source.remote_head, world.builder.toplevel = OLD, REV_A, OLDER
+    assert (await upgraded(world))[0].outcome is Outcome.success
+    assert ((await shown()).gone_back, (await shown()).system.drift) == (None, False)
+
+
+async def test_what_waits_for_the_reboot_is_left_too(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await upgraded(world)
+    world.mode, world.source.remote_head, world.builder.toplevel = "boot", REV_A, OLDER
+    assert (await upgraded(world))[0].outcome is Outcome.at_reboot
+    assert await rolled_back(world, "previous") is Outcome.success
+    assert world.activator.current == world.activator.boot_default == NEW
+    summary, _ = await upgraded(world)
+    assert (summary.outcome, world.activator.boot_default) == (Outcome.rejected, NEW)
 
 
 async def test_a_generation_that_does_not_prove_good_is_left_again_and_nothing_is_rejected(world: World) -> None:

@@ -122,6 +122,7 @@ class World:
                 activator=self.activator,
                 store=store,
                 clock=self.clock,
+                mode=self.mode,
                 testing_branch="testing-malphas",
                 checkout=self.checkout,
             ),
@@ -176,6 +177,7 @@ class World:
                 blocked=memory.blocked,
                 suspended=memory.suspended,
                 trial=memory.trial,
+                gone_back=memory.gone_back,
                 checkout=memory.checkout,
             )
         )
