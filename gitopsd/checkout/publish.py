@@ -6,7 +6,7 @@ as it is, with everything that was edited beside it, until its owner has looked.
 
 from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
 from gitopsd.checkout.follow import has_jj
 from gitopsd.checkout.owner import owner_of
@@ -64,18 +64,19 @@ class Publishing:
         try:
             owner = owner_of(Path(self._directory))
         except Failed as error:
-            return _noted(_with(facts, word=SyncWord.not_initialized), Notice(what=error.message, advice=error.advice))
-        facts = _with(facts, user=owner.name)
+            notice = Notice(what=error.message, advice=error.advice)
+            return replace(facts, word=SyncWord.not_initialized).noted(notice)
+        facts = replace(facts, user=owner.name)
         repair = Repair(self._processes, self._directory, owner, trunk=self._branch)
         if (halt := repair.halted()) is not None:
-            return _noted(_with(facts, word=SyncWord.failed), halt)
+            return replace(facts, word=SyncWord.failed).noted(halt)
         engine = self._engine(owner)
         found = await engine.remote_url()
         if self._repo_url and found != self._repo_url:
             what = f"{self._directory} belongs to {printable(found) or 'no remote'}, and repo_url is {self._repo_url}"
             verb = "set-url" if found else "add"
             advice = f"git -C {self._directory} remote {verb} origin {self._repo_url}"
-            return _noted(_with(facts, word=SyncWord.not_initialized), Notice(what=what, advice=advice))
+            return replace(facts, word=SyncWord.not_initialized).noted(Notice(what=what, advice=advice))
         await engine.fetch()
         return facts
 
@@ -90,15 +91,15 @@ class Publishing:
             places = ", ".join(f"{each.path}:{each.line} ({each.rule})" for each in found)
             what = f"{self._directory} is not published, since this looks like a secret: {places}"
             advice = f"take it out of {self._directory}, or encrypt it with sops"
-            stopped = _with(facts, word=SyncWord.success_local_only, quarantined=found)
-            return _noted(stopped, Notice(what=what, advice=advice))
+            stopped = replace(facts, word=SyncWord.success_local_only, quarantined=found)
+            return stopped.noted(Notice(what=what, advice=advice))
         here = await engine.snapshot()
         if self._flake is not None and here.empty and here.parents == (facts.trunk,):
             facts = await self._refresh(facts, owner)
             here = await engine.snapshot()
             self._refreshed = not here.empty
         changes = () if here.empty else await engine.changes(here)
-        return _with(facts, captured=tuple(sorted(printable(change.path) for change in changes)))
+        return replace(facts, captured=tuple(sorted(printable(change.path) for change in changes)))
 
     async def publish(self, facts: PersonFacts, message: str) -> PersonFacts:
         """See `ports.PublishedCheckout`."""
@@ -116,11 +117,11 @@ class Publishing:
         waiting = [printable(path) for path in (*done.unsettled, *done.apart)]
         what = f"in conflict in {self._directory}, and not on {self._branch} until you settle it"
         advice = f"cd {self._directory} && jj resolve --list"
-        facts = _noted(facts, *(Notice(what=f"{path} is {what}", path=path, advice=advice) for path in waiting))
+        facts = facts.noted(*(Notice(what=f"{path} is {what}", path=path, advice=advice) for path in waiting))
         if done.other:
             what = f"another host writes {engine.bookmark} too: what is parked stays here until one has another name"
-            facts = _noted(facts, Notice(what=what, advice="networking.hostName, or `host` in gitopsd's configuration"))
-        return _with(facts, word=word, published=done.proven, sent=done.sent, parked=parked)
+            facts = facts.noted(Notice(what=what, advice="networking.hostName, or `host` in gitopsd's configuration"))
+        return replace(facts, word=word, published=done.proven, sent=done.sent, parked=parked)
 
     async def apply(self, facts: PersonFacts) -> PersonFacts:
         """See `ports.Checkout`."""
@@ -132,10 +133,10 @@ class Publishing:
             # git would have the owner's next push take the trunk's version away: only they can decide.
             what = f"{self._directory} stays behind {self._branch} until you have merged what is parked"
             advice = f"{in_git} stash && git pull && git merge --no-edit -X theirs origin/{engine.bookmark} && git push"
-            return _noted(facts, Notice(what=what, advice=advice))
+            return facts.noted(Notice(what=what, advice=advice))
         if not await engine.move():
             what = f"{self._directory} was edited meanwhile, or a file is in the way; the next upgrade looks again"
-            return _noted(facts, Notice(what=what, advice=f"{in_git} status"))
+            return facts.noted(Notice(what=what, advice=f"{in_git} status"))
         return facts
 
     async def _secrets(self, engine: Engine, owner: Account, trunk: str) -> tuple[Finding, ...]:
@@ -156,7 +157,7 @@ class Publishing:
             await self._processes.run(argv, timeout=_UPDATE, account=owner)
         except GitopsdError as error:
             what = f"the inputs of {place} could not be refreshed: {error.message}"
-            return _noted(facts, Notice(what=what, advice=f"nix flake update --flake {place}"))
+            return facts.noted(Notice(what=what, advice=f"nix flake update --flake {place}"))
         return facts
 
     def _engine(self, owner: Account) -> Engine:
@@ -171,11 +172,3 @@ class Publishing:
             gate=RepositoryGate(self._processes, owner, self._directory),
             jj=has_jj(self._directory),
         )
-
-
-def _with(facts: PersonFacts, **changes: object) -> PersonFacts:
-    return msgspec.structs.replace(facts, **changes)
-
-
-def _noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:
-    return _with(facts, notices=tuple(dict.fromkeys((*facts.notices, *notices))))

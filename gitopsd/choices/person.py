@@ -9,12 +9,8 @@ from gitopsd.choices.conflicts import ConflictList
 from gitopsd.choices.contact import Contact
 from gitopsd.choices.turn import Turn
 from gitopsd.config import DotfilesConfig
+from gitopsd.dotfiles.parts import Parts
 from gitopsd.errors import Cause, Failed, Transient
-from gitopsd.repo.engine import Engine
-from gitopsd.repo.resolve import Resolver
-from gitopsd.secrets.gate import RepositoryGate
-from gitopsd.secrets.held import guard
-from gitopsd.tools.chezmoi import is_link, same_target
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Adopted, Beginning, Conflicts, Notice, Settled, Take
 
@@ -58,34 +54,34 @@ class PersonChoices:
 
     async def conflicts(self) -> Conflicts:
         """See `ports.Choices`."""
-        async with self._at_work():
-            return await self._list().read()
+        async with self._at_work() as parts:
+            return await self._list(parts).read()
 
     async def resolve(self, file: str, choice: Take | str, *, host: str = "", seen: str = "") -> Settled:
         """See `ports.Choices`."""
-        async with self._at_work():
-            return await self._list().settle(file, host, choice, seen)
+        async with self._at_work() as parts:
+            return await self._list(parts).settle(file, host, choice, seen)
 
     async def initialize(self) -> Beginning:
         """See `ports.Choices`."""
-        async with self._at_work():
-            return await self._contact().begin()
+        async with self._at_work() as parts:
+            return await self._contact(parts).begin()
 
     async def adopt(self, files: Sequence[str], *, mine: bool) -> tuple[Adopted, ...]:
         """See `ports.Choices`."""
-        async with self._at_work():
-            self._check_set_up()
-            done = await self._contact().adopt(files, mine=mine)
+        async with self._at_work() as parts:
+            self._check_set_up(parts)
+            done = await self._contact(parts).adopt(files, mine=mine)
             self._turn.notes += [_backed_up(each) for each in done if each.backup]
             return done
 
     @asynccontextmanager
-    async def _at_work(self) -> AsyncIterator[None]:
-        """Take the turn, for so long at most."""
+    async def _at_work(self) -> AsyncIterator[Parts]:
+        """Take the turn, for so long at most, and look at everything anew."""
         async with self._turn:
             try:
                 async with asyncio.timeout(_LIMIT):
-                    yield
+                    yield Parts(self._processes, self._config, host=self._host, account=self._account)
             except TimeoutError:
                 raise Transient(
                     f"it did not end within {_LIMIT:g} s",
@@ -94,51 +90,21 @@ class PersonChoices:
                     advice="the same command again: it goes on from there",
                 ) from None
 
-    def _list(self) -> ConflictList:
-        self._check_set_up()
-        engine = self._engine()
-        resolver = Resolver(engine, trunk=self._config.trunk, same_file=same_target)
-        return ConflictList(engine, resolver, user=self.user, host=self._host)
+    def _list(self, parts: Parts) -> ConflictList:
+        self._check_set_up(parts)
+        return ConflictList(parts.engine, parts.resolver(), user=self.user, host=self._host)
 
-    def _contact(self) -> Contact:
-        engine = self._engine()
-        held = guard(self._processes, self._person(), self._source(), engine, self._gate(), same_file=same_target)
-        return Contact(self._processes, self._person(), self._config, engine, now=self._now, held=held)
+    def _contact(self, parts: Parts) -> Contact:
+        return Contact(self._processes, parts.person, self._config, parts.engine, now=self._now, held=parts.held)
 
-    def _check_set_up(self) -> None:
-        source = Path(self._person().home) / self._config.source
+    def _check_set_up(self, parts: Parts) -> None:
+        source = Path(parts.source)
         if not ((source / ".git").is_dir() and (source / ".jj").is_dir()):
             raise Failed(
                 f"the dotfiles of {self.user} are not set up on this host",
                 meaning="nothing was changed",
                 advice="gitopsctl dotfiles init",
             )
-
-    def _engine(self) -> Engine:
-        person = self._person()
-        return Engine(
-            self._processes,
-            self._source(),
-            person,
-            trunk=self._config.trunk,
-            host=self._host,
-            same_file=same_target,
-            union=self._config.merge.union,
-            no_lines=is_link,
-            ssh_key=self._config.ssh_key,
-            gate=self._gate(),
-        )
-
-    def _gate(self) -> RepositoryGate:
-        return RepositoryGate(self._processes, self._person(), self._source(), same_file=same_target)
-
-    def _source(self) -> str:
-        return str(Path(self._person().home) / self._config.source)
-
-    def _person(self) -> Account:
-        if self._account is None:
-            self._account = Account.of(self._config.user)
-        return self._account
 
 
 def _backed_up(adopted: Adopted) -> Notice:

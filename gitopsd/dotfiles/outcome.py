@@ -1,37 +1,27 @@
 """How what a cycle knows of one person's dotfiles grows: changed, said, kept, parked, held back."""
 
-import msgspec
+from msgspec.structs import replace
 
 from gitopsd.tools.chezmoi import same_target, target_of
 from gitopsd.tools.git import printable
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
 
 
-def changed(facts: PersonFacts, **changes: object) -> PersonFacts:
-    """The facts with something changed."""
-    return msgspec.structs.replace(facts, **changes)
-
-
 def quarantined(facts: PersonFacts, *findings: tuple[Finding, ...]) -> PersonFacts:
     """Say what the gate stopped, each value once for each file: all is well then, but not all is published."""
     every = [*facts.quarantined, *(finding for part in findings for finding in part)]
     distinct = {(same_target(target_of(each.path)), each.fingerprint, each.rule): each for each in reversed(every)}
-    facts = changed(facts, quarantined=tuple(reversed(distinct.values())))
+    facts = replace(facts, quarantined=tuple(reversed(distinct.values())))
     if every and facts.word is SyncWord.success:
-        facts = changed(facts, word=SyncWord.success_local_only)
+        facts = replace(facts, word=SyncWord.success_local_only)
     return facts
-
-
-def noted(facts: PersonFacts, *notices: Notice) -> PersonFacts:
-    """Say something that a person should know, once."""
-    return changed(facts, notices=tuple(dict.fromkeys((*facts.notices, *notices))))
 
 
 def kept_here(facts: PersonFacts, *notices: Notice) -> PersonFacts:
     """Say of edits that they are kept, in the home only: then all is well, but not all is published."""
     if notices and facts.word is SyncWord.success:
-        facts = changed(facts, word=SyncWord.success_local_only)
-    return noted(facts, *notices)
+        facts = replace(facts, word=SyncWord.success_local_only)
+    return facts.noted(*notices)
 
 
 def as_parked(path: str, bookmark: str, commit: str) -> Parked:

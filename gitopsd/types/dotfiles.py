@@ -1,6 +1,9 @@
 """One person's dotfiles, as a cycle leaves them. Pure."""
 
 import enum
+from typing import Self
+
+from msgspec.structs import replace
 
 from gitopsd.types.secrets import Finding
 from gitopsd.types.values import Value
@@ -81,3 +84,7 @@ class PersonFacts(Value, frozen=True, kw_only=True):
     notices: tuple[Notice, ...] = ()
     elsewhere: tuple[Parked, ...] = ()
     quarantined: tuple[Finding, ...] = ()
+
+    def noted(self, *notices: Notice) -> Self:
+        """The same, with these notices too, each once."""
+        return replace(self, notices=tuple(dict.fromkeys((*self.notices, *notices))))

@@ -686,7 +686,7 @@ async def test_a_file_over_the_limit_is_named_by_every_sync_until_it_is_settled(
 async def test_more_names_than_fit_on_a_command_line_are_looked_up(pair: tuple[Host, Host]) -> None:
     a, _ = pair
     many = {f"{'long' * 50}/{number}" for number in range(15_000)}
-    trees = a.dotfiles._engine().trees
+    trees = a.dotfiles._parts.engine.trees
     assert (await trees.entries("HEAD", many | {"dot_bashrc"})).keys() == {"dot_bashrc"}
     assert (await trees.under("HEAD", many | {"dot_config"})).keys() == {"dot_config/app.conf"}
     assert {path for _, path, _ in await trees.history(["HEAD"], "", many | {"dot_bashrc"})} == {"dot_bashrc"}

@@ -224,14 +224,14 @@ async def test_a_source_that_is_edited_while_the_home_is_looked_at_is_not_writte
 ) -> None:
     _, b = pair
     b.edit(".bashrc", "seven", "seven of the home")
-    looked = b.dotfiles._stop
+    looked = b.dotfiles._edits._stop
 
     async def look(*arguments: Any) -> Any:
         answer = await looked(*arguments)
         (b.source / "dot_bashrc").write_text("the source's\n")
         return answer
 
-    monkeypatch.setattr(b.dotfiles, "_stop", look)
+    monkeypatch.setattr(b.dotfiles._edits, "_stop", look)
     facts = await b.sync()
     assert (b.source / "dot_bashrc").read_text() == "the source's\n"
     assert "seven of the home" in b.read(".bashrc")

@@ -216,7 +216,7 @@ async def test_a_full_disk_is_no_damage(pair: tuple[Host, Host]) -> None:
 async def test_a_jj_that_stumbled_once_is_asked_again_and_nothing_is_moved(pair: tuple[Host, Host]) -> None:
     _, b = pair
     log = Result(argv=("jj", "log"), status=255, stdout="", stderr="Internal error: the operation is gone")
-    repair = b.dotfiles._repair()
+    repair = b.dotfiles._parts.repair()
     with pytest.raises(Transient, match="works now"):
         await repair.after(CommandFailed(log))
     assert not list((b.source / ".git").glob("gitopsd-*"))

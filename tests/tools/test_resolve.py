@@ -120,10 +120,11 @@ async def test_what_its_host_edits_meanwhile_is_an_edit_of_the_settled_version(
     b.edit(".bashrc", "seven", "seven of b")
     if published:
         # Both push at the same moment: a does not know of the newer parked commit.
-        found = await a.choices._list()._resolver.standoffs()
+        resolver = a.dotfiles._parts.resolver()
+        found = await resolver.standoffs()
         await b.sync()
         one = next(each for each in found if each.name == "dot_bashrc")
-        await a.choices._list()._resolver.settle(one, "theirs", "settled")
+        await resolver.settle(one, "theirs", "settled")
     else:
         await a.choices.resolve(".bashrc", Take.theirs, seen=listed[0].commit)
     await settle(b, a)
