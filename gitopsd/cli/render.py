@@ -338,7 +338,7 @@ def _quarantined(finding: Json, look: Look) -> list[str]:
     if finding["rule"] == "no-scanner":
         return [
             f"  {look.paint('held back', _YELLOW)}: {flat(finding['path'])} is new, and no scanner has looked at it",
-            "    install gitleaks where the daemon finds it (nixpkgs: gitleaks; Debian: apt-get install gitleaks)",
+            "    install gitleaks or betterleaks where the daemon finds it, then: gitopsctl doctor",
         ]
     return [
         f"  {look.paint('held back', _YELLOW)}: {what}",

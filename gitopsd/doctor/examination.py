@@ -29,6 +29,8 @@ async def examine(config_file: Path, socket: str) -> AsyncIterator[Finding]:
     processes = Processes(await host.daemons_path())
     async for each in host.programs(processes, config):
         yield each
+    async for each in host.scanner(processes, config):
+        yield each
     async for each in host.daemon(processes, socket):
         yield each
     for each in host.socket_rights(socket, config.control.group if config is not None else ""):

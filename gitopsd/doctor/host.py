@@ -15,7 +15,8 @@ from gitopsd import __version__
 from gitopsd.config import Config, SystemConfig
 from gitopsd.control.client import CallFailed, DaemonUnreachable, call
 from gitopsd.doctor.finding import Finding, fault, ok, unknown, warning
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import GitopsdError, ToolMissing
+from gitopsd.tools.leak_scanner import ADVICE, LeakScanner
 from gitopsd.tools.nix_user import ROOT, WORKSHOP, worker
 from gitopsd.tools.process import Processes
 
@@ -33,7 +34,6 @@ NEEDED = {
     "setpriv": ((), "both"),
     "jj": ((0, 42), "dotfiles"),
     "chezmoi": ((2, 50), "dotfiles"),
-    "gitleaks": ((8,), "dotfiles"),
     "nix": ((2, 19), "config"),
     "nix-env": ((), "config"),
 }
@@ -87,8 +87,23 @@ async def programs(processes: Processes, config: Config | None) -> AsyncIterator
             yield ok("programs", told)
 
 
+async def scanner(processes: Processes, config: Config | None) -> AsyncIterator[Finding]:
+    """Does a scanner find what it is given to find, and which?"""
+    if config is not None and not config.dotfiles:
+        return
+    scanners = LeakScanner(processes)
+    try:
+        await scanners.scan(())
+    except ToolMissing as error:
+        yield fault("programs", f"{error.message}; nothing new is published", error.advice)
+    except GitopsdError as error:
+        yield fault("programs", f"{error.message}; nothing new is published", ADVICE)
+    else:
+        yield ok("programs", f"{scanners.first} looks for secrets")
+
+
 async def _version(processes: Processes, name: str) -> tuple[int, ...]:
-    said = await _said(processes, [name, "version" if name == "gitleaks" else "--version"])
+    said = await _said(processes, [name, "--version"])
     found = re.search(r"\d+(?:\.\d+)+", said)
     return tuple(map(int, found[0].split("."))) if found else ()
 

@@ -19,6 +19,7 @@ from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
 from gitopsd.tools.chezmoi import Home, same_target
 from gitopsd.tools.git import Git, printable
+from gitopsd.tools.leak_scanner import ADVICE
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Value
 
@@ -272,7 +273,7 @@ class Auditor:
             raise Failed(
                 f"the scanner does not work: {self.gate.broken}",
                 meaning="an audit without it would tell half of the truth",
-                advice="install gitleaks (nixpkgs: gitleaks; Debian: apt-get install gitleaks)",
+                advice=ADVICE,
             )
 
 

@@ -21,7 +21,7 @@ from gitopsd.secrets.rules import Hit
 from gitopsd.secrets.views import View, name_of, views
 from gitopsd.tools.files import Files
 from gitopsd.tools.git import printable
-from gitopsd.tools.gitleaks import Gitleaks, Match
+from gitopsd.tools.leak_scanner import SCANNERS, LeakScanner, Match, Scanner
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Candidate, Finding
 
@@ -40,13 +40,20 @@ class RepositoryGate:
         account: whose repository it is.
         directory: its work tree, with `.git`.
         same_file: two paths for which it returns the same are names of one file.
+        scanners: see `LeakScanner`.
 
     """
 
     def __init__(
-        self, processes: Processes, account: Account | None, directory: str, *, same_file: Callable[[str], str] = _SAME
+        self,
+        processes: Processes,
+        account: Account | None,
+        directory: str,
+        *,
+        same_file: Callable[[str], str] = _SAME,
+        scanners: Sequence[Scanner] = SCANNERS,
     ) -> None:
-        self._scanner = Gitleaks(processes, account)
+        self._scanner = LeakScanner(processes, account, scanners=scanners)
         self._files = Files(processes, account)
         self._root = Path(directory)
         self._same_file = same_file
@@ -206,10 +213,10 @@ def _in_text(
     ]
     lines = text.text.decode(errors="replace").split("\n") if matches else []
     for match in matches:
-        line = lines[match.line - 1] if match.line <= len(lines) else ""
+        line = lines[match.line - 1] if 0 < match.line <= len(lines) else ""
         if rules.is_false(path, match.rule, match.value, line) or (not text.is_text and rules.is_guess(match.rule)):
             continue
-        if not any(hit.line == match.line and _overlap(hit.value, match.value) for hit in found):
+        if not any(match.line in (0, hit.line) and _overlap(hit.value, match.value) for hit in found):
             found.append(Hit(rule=match.rule, line=match.line, value=match.value))
     return found
 

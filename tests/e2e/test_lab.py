@@ -432,5 +432,5 @@ def test_the_image_has_what_gitopsd_imports_and_runs() -> None:
     modules = "asyncvarlink gi hypothesis msgspec prometheus_client pydbus pytest_asyncio rich sdnotify structlog"
     done = run_in_image("python3", "-c", f"import {', '.join([*modules.split(), 'tenacity', 'transitions'])}")
     assert done.returncode == 0, done.stderr
-    for program in ("age", "chezmoi", "git", "gitleaks", "jj", "nix", "varlinkctl"):
+    for program in ("age", "betterleaks", "chezmoi", "git", "gitleaks", "jj", "nix", "sops", "varlinkctl"):
         assert run_in_image("which", program).returncode == 0, program

