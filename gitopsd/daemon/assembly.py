@@ -14,8 +14,8 @@ from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
 from gitopsd.config import Config, DotfilesConfig, SystemConfig
 from gitopsd.daemon.herald import Receiver, as_json
-from gitopsd.daemon.loop import StepSet
 from gitopsd.daemon.reboots import Reboots
+from gitopsd.daemon.step_set import StepSet
 from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State

@@ -13,7 +13,7 @@ import structlog
 
 from gitopsd import events
 from gitopsd.daemon.board import Board
-from gitopsd.daemon.loop import StepSet
+from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import GitopsdError
 from gitopsd.policy import after_boot
 from gitopsd.ports import Clock, Store, Units

@@ -6,8 +6,7 @@ was under way and what it had decided.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import structlog
@@ -15,10 +14,12 @@ import structlog
 from gitopsd import events
 from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
+from gitopsd.daemon.news import News
 from gitopsd.daemon.notify import Notify
-from gitopsd.daemon.reboots import Reboots
+from gitopsd.daemon.rebooting import AroundReboots
+from gitopsd.daemon.reporter import StepReporter
 from gitopsd.daemon.requests import Requests
-from gitopsd.daemon.retry import retrying
+from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import Failed, GitopsdError, Suspended
 from gitopsd.machine import RESTING, RESUME, Event, Machine, Resume, State
 from gitopsd.policy import (
@@ -33,7 +34,6 @@ from gitopsd.policy import (
     is_of_the_trunk,
     is_suspended,
     left_by,
-    local_time,
     made_contact,
     merge_requests,
     rest,
@@ -42,14 +42,9 @@ from gitopsd.policy import (
     takes_the_machine_down,
     target_of,
 )
-from gitopsd.ports import Activator, Choices, Clock, ConfigSource, Golden, Herald, Meter, Store, Successor
-from gitopsd.steps import Step
+from gitopsd.ports import Choices, Clock, Golden, Herald, Meter, Store, Successor
 from gitopsd.types import (
-    BOOTED,
-    FINE,
-    Announcement,
     AtReboot,
-    Attempt,
     Built,
     Cycle,
     CycleDetail,
@@ -61,9 +56,6 @@ from gitopsd.types import (
     GoneBack,
     Memory,
     Outcome,
-    PersonFacts,
-    Rebooting,
-    RebootNeed,
     Rejection,
     Revision,
     Snapshot,
@@ -71,43 +63,11 @@ from gitopsd.types import (
     StepResult,
     StorePath,
     Suspension,
-    SystemFacts,
     Trial,
     Update,
 )
 
-T = TypeVar("T")
-_ASSESSED = 600.0  # seconds that the assessment of a boot may take before nothing waits for it any more
 _MARGIN = 60.0  # seconds that a step may exceed its limit before the watchdog gives up on us
-
-
-class StepSet(msgspec.Struct, frozen=True, kw_only=True):
-    """What the loop runs, as one configuration says.
-
-    Args:
-        steps: one for each state that is no resting state.
-        limits: how long each may take, in seconds.
-        retry: of the states whose transient failures are tried again; never switch, verify or rollback.
-        activator: tells what runs, for status; frees the activation's unit at a cycle's end.
-        golden: tells how the boot is assessed, for status.
-        reboots: decides whether this host is to reboot by itself.
-        users: the people whose dotfiles are kept in step here.
-        choices: what each of them may decide.
-        offline_after: seconds without an answer of any remote, after which somebody should know.
-        source: the configuration repository; None if none is followed.
-
-    """
-
-    steps: Mapping[State, Step]
-    limits: Mapping[State, float]
-    retry: Mapping[State, RetrySection]
-    activator: Activator
-    golden: Golden
-    reboots: Reboots
-    users: tuple[str, ...]
-    choices: Mapping[str, Choices] = {}
-    offline_after: float = 86400.0
-    source: ConfigSource | None = None
 
 
 class Loop:
@@ -152,10 +112,10 @@ class Loop:
         self._notify = notify
         self._log = structlog.get_logger()
         self._requests = Requests()
+        self._news = News(board, clock, herald)
+        self._reboots = AroundReboots(store, board, clock, notify)
         self._unfinished: Cycle | None = None
         self._wanted = asyncio.Event()
-        self._started = clock.now()
-        self._offline_since: float | None = None  # what was told already
         self._deadline: float | None = None  # of the step under way, on the monotonic clock
 
     # What the socket asks.
@@ -358,15 +318,16 @@ class Loop:
             await self._cycle(unfinished, Machine(unfinished.state))
         else:
             await self._tidy()  # what a daemon that died between a cycle's end and its tidying has left
-        await self._take_up_what_was_booted()
+        if (booted := await self._reboots.booted(self._steps)) is not None:
+            self._await(booted)  # before whatever was asked for; found again by the next start, until it has begun
         while True:
             self._rest()
-            self._tell_of_boot()
+            self._news.tell_of_boot(self._steps.golden.facts())
             if not self._requests:
                 await self._renew()
             while not self._requests:
                 self._wanted.clear()
-                look = await self._reboot_if_due()
+                look = await self._reboots.reboot_if_due(self._next_steps, lambda: not self._requests)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(look):
                         await self._wanted.wait()
@@ -404,7 +365,7 @@ class Loop:
         limit = self._steps.limits[state]
         self._deadline = self._clock.monotonic() + limit + _MARGIN
         policy = self._steps.retry.get(state, RetrySection(attempts=1))
-        reporter = _StepReporter(
+        reporter = StepReporter(
             cycle,
             policy,
             store=self._store,
@@ -502,7 +463,7 @@ class Loop:
                 toplevel=built.toplevel, name=cycle.facts.chosen, by=cycle.requested_by, cycle=cycle.id, at=now
             )
         blocked = message if result.event is Event.block else ""
-        news, acts = self._news(summary, cycle), cycle.kind is not CycleKind.plan
+        news, acts = self._news.of_end(summary, cycle), cycle.kind is not CycleKind.plan
         at_reboot = None
         if result.outcome is Outcome.at_reboot and cycle.facts.switching is not None:
             why = cycle.facts.switching.reason or "a deployed system waits for it"
@@ -529,11 +490,11 @@ class Loop:
         self._herald.wake()
         await self._tidy()
         for level, each in news:
-            self._log_news(level, each)
+            self._news.log(level, each)
         memory = await self._store.memory()
         self._remember(memory)
         self._remembered(memory)
-        self._tell_if_offline(memory.last_good.contact)
+        self._news.tell_if_offline(memory.last_good.contact, self._steps.offline_after)
         self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
 
     def _left(self, cycle: Cycle, revision: Revision) -> Rejection:
@@ -566,81 +527,6 @@ class Loop:
             await self._steps.activator.forget()
         except GitopsdError as error:
             self._log.warning("left behind", message=error.message)
-
-    def _news(self, summary: CycleSummary, cycle: Cycle) -> list[tuple[str, Announcement]]:
-        """What the end of a cycle is the news of, each with its level in the log."""
-        news = [
-            (
-                "warning",
-                self._announcement(events.PARKED, ", ".join(each.path for each in person.parked), cycle, person),
-            )
-            for person in cycle.facts.people
-            if person.parked
-        ]
-        match summary.outcome:
-            case Outcome.rolled_back:
-                level, event = "error", events.ROLLED_BACK
-            case Outcome.blocked:
-                level, event = "critical", events.BLOCKED
-            case Outcome.build_failed | Outcome.check_failed:
-                level, event = "error", events.BUILD_FAILED
-            case Outcome.success if summary.toplevel is not None and summary.kind is CycleKind.upgrade:
-                level, event = "info", events.DEPLOYED
-            case outcome:
-                fine = outcome in FINE
-                level, event = ("info", events.CYCLE_FINISHED) if fine else ("error", events.CYCLE_FAILED)
-        end = msgspec.structs.replace(
-            self._announcement(event, first_line(summary.message), cycle),
-            detail=summary.message if summary.message != first_line(summary.message) else "",
-            outcome=summary.outcome.value,
-            revision=summary.revision,
-            toplevel=summary.toplevel,
-        )
-        return [*news, (level, end)]
-
-    def _announcement(self, event: str, message: str, cycle: Cycle, person: PersonFacts | None = None) -> Announcement:
-        return Announcement(
-            id=f"{self._board.snapshot.host}-{cycle.id}-{event}{f'-{person.user}' if person else ''}",
-            event=event,
-            message_id=events.MESSAGE_IDS[event],
-            host=self._board.snapshot.host,
-            at=self._clock.now(),
-            cycle=cycle.id,
-            message=message,
-            user=person.user if person else "",
-        )
-
-    def _log_news(self, level: str, news: Announcement) -> None:
-        facts = ("user", "outcome", "message", "detail", "revision", "toplevel")
-        getattr(self._log, level)(news.event, **{name: value for name in facts if (value := getattr(news, name))})
-
-    def _tell_if_offline(self, contact: float) -> None:
-        since = contact or self._started
-        if self._clock.now() - since <= self._steps.offline_after or since == self._offline_since:
-            return
-        self._offline_since = since
-        hours = (self._clock.now() - since) / 3600
-        message = f"no remote has answered for {hours:.0f} hours"
-        self._log.warning(events.OFFLINE, message=message)
-        self._herald.tell(events.OFFLINE, message, occasion=str(since))
-
-    def _tell_of_boot(self) -> None:
-        """The assessment of boots works without us; what it found is announced once, by whoever runs next."""
-        boot = self._steps.golden.facts()
-        if boot.golden is not None:
-            self._herald.tell(events.GOLDEN_PINNED, boot.golden, occasion=boot.golden, toplevel=boot.golden)
-        if boot.failures and boot.toplevel is not None:
-            reason = boot.reason or f"{boot.failures} of {boot.max_attempts} boots of this generation were bad"
-            self._herald.tell(
-                events.BOOT_BAD, reason, occasion=f"{boot.toplevel} {boot.failures}", toplevel=boot.toplevel
-            )
-        if boot.rollback is not None:
-            self._herald.tell(
-                events.BOOT_ROLLBACK,
-                boot.rollback.reason,
-                occasion=str(boot.rollback.at),
-                toplevel=boot.rollback.left,
-            )
 
     def _suspended(self, cycle: Cycle) -> str:
         """Why a cycle that was asked for before a person suspended this host does not begin; empty if it does."""
@@ -709,75 +595,6 @@ class Loop:
             waiting=self._requests.ids,
         )
 
-    async def _take_up_what_was_booted(self) -> None:
-        """A deployment that waited for the reboot runs now: have it prove itself, before anything else."""
-        waits = (await self._store.memory()).at_reboot
-        if waits is None or waits.facts.built is None or waits.facts.switching is None:
-            return
-        system, boot = self._steps.activator.facts(), self._clock.boot_id()
-        if waits.facts.switching.boot_id == boot:
-            return
-        if system.current == waits.facts.built.toplevel:
-            if not await self._boot_is_not_bad():
-                return
-            now = self._clock.now()
-            number = await self._store.next_cycle_id()
-            self._log.info(
-                "booted", message="what waited for the reboot runs, and is verified now", revision=waits.facts.candidate
-            )
-            booted = Cycle(
-                id=number,
-                kind=CycleKind.upgrade,
-                requested_by=BOOTED,
-                boot_id=boot,
-                started=now,
-                state=State.idle,
-                state_since=now,
-                facts=waits.facts,
-            )
-            self._await(booted)  # before whatever was asked for; found again by the next start, until it has begun
-        elif system.profile != waits.facts.built.toplevel:  # something else was made the boot default since
-            await self._store.forget_at_reboot()
-
-    async def _boot_is_not_bad(self) -> bool:
-        """Wait for the assessment of this boot, where there is one: a bad boot is its business, and not ours."""
-        give_up = self._clock.monotonic() + _ASSESSED
-        while (verdict := self._steps.golden.facts().verdict) == "pending" and self._clock.monotonic() < give_up:
-            await self._clock.sleep(1.0)
-        return verdict in ("good", "unknown")
-
-    async def _reboot_if_due(self) -> float | None:
-        """Note whether a reboot is required, and reboot if it is due. Seconds until the next look; None is none."""
-        memory, reboots = await self._store.memory(), self._next_steps.reboots
-        system = self._next_steps.activator.facts()
-        need = reboots.need(system, memory)
-        if need != memory.reboot:
-            await self._store.note_reboot(need)
-        if need is None:
-            self._board.change(reboot=None)
-            return None
-        plan = await reboots.plan(need, system, memory)
-        if is_suspended(memory.suspended, self._clock.now()) or memory.blocked:
-            plan = msgspec.structs.replace(plan, now=False, look=_MARGIN, words="not while it is suspended or blocked")
-        need = msgspec.structs.replace(need, plan=plan.words)
-        self._board.change(reboot=need)
-        if plan.now and not self._requests:
-            await self._reboot(need, system)
-        return plan.look
-
-    async def _reboot(self, need: RebootNeed, system: SystemFacts) -> None:
-        assert system.profile is not None  # noqa: S101  # no plan says `now` without it
-        record = Rebooting(
-            boot_id=self._clock.boot_id(), toplevel=system.profile, at=self._clock.now(), reasons=need.reasons
-        )
-        await self._store.note_reboot(need, record)
-        self._log.warning("rebooting", message=f"required since {local_time(need.since)}: {', '.join(need.reasons)}")
-        self._notify.status("rebooting")
-        try:
-            await self._next_steps.reboots.power.reboot()
-        except GitopsdError as error:
-            self._log.error("not rebooted", message=error.message)
-
     async def _renew(self) -> None:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
         if not self._successor.waits():
@@ -805,73 +622,6 @@ class Loop:
         if is_suspended(snapshot.suspended, self._clock.now()):
             words = f"suspended, {words}"
         self._notify.status(words)
-
-
-class _StepReporter:
-    """`ports.Reporter` of one step of one cycle.
-
-    Args:
-        cycle: as recorded before the step.
-        policy: how often what is transient is tried again.
-        store: takes checkpoints.
-        board: shows lines, progress and attempts.
-        clock: time.
-        awaited: whether somebody has asked for another upgrade.
-
-    """
-
-    def __init__(
-        self,
-        cycle: Cycle,
-        policy: RetrySection,
-        *,
-        store: Store,
-        board: Board,
-        clock: Clock,
-        awaited: Callable[[], bool],
-    ) -> None:
-        self.awaited = awaited
-        self.facts = cycle.facts
-        self.attempts = 1
-        self._cycle = cycle
-        self._policy = policy
-        self._store = store
-        self._board = board
-        self._clock = clock
-
-    async def checkpoint(self, facts: Facts) -> None:
-        """See `ports.Reporter`."""
-        self.facts = facts
-        self._cycle = msgspec.structs.replace(self._cycle, facts=facts)
-        await self._store.save_cycle(self._cycle)
-
-    def line(self, text: str) -> None:
-        """See `ports.Reporter`."""
-        self._say(text, progress=False)
-        structlog.get_logger().info(text, state=self._cycle.state.value)
-
-    def progress(self, text: str) -> None:
-        """See `ports.Reporter`."""
-        self._board.change(activity=f"{self._cycle.state.value}: {text}")
-        self._say(text, progress=True)
-
-    def _say(self, text: str, *, progress: bool) -> None:
-        self._board.say(
-            Update(cycle=self._cycle.id, state=self._cycle.state, at=self._clock.now(), line=text, progress=progress)
-        )
-
-    async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """See `ports.Reporter`."""
-        return await retrying(operation, self._policy, self._clock, self._attempt)
-
-    def _attempt(self, attempt: Attempt | None) -> None:
-        self._board.change(attempt=attempt)
-        if attempt is not None:
-            self.attempts = max(self.attempts, attempt.number)
-            text = f"attempt {attempt.number} of {attempt.limit} soon: {attempt.message}"
-            self.progress(text)
-            # The end of the cycle may be a success, and would not tell that it took more than one attempt, or why.
-            structlog.get_logger().warning(text, state=self._cycle.state.value)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

@@ -3,7 +3,7 @@
 import structlog
 
 from gitopsd import events
-from gitopsd.daemon.loop import StepSet
+from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import GitopsdError
 from gitopsd.policy import after_takeover
 from gitopsd.ports import Clock, Herald, Store, Successor

@@ -72,7 +72,7 @@ async def test_cycles_leave_nothing_behind(tmp_path: Path, figure: Callable[[str
 
     herald = OutboxHerald(daemon.store, world.clock, "malphas")
     herald.use(NotifyConfig(events=tuple(MESSAGE_IDS)), {"webhook": nobody}, "malphas")  # one that is never there
-    daemon.loop._herald = herald
+    daemon.loop._herald = daemon.loop._news._herald = herald
 
     async def run(cycles: int) -> None:
         for number in range(cycles):

@@ -27,9 +27,10 @@ from unit.fakes import (
 
 from gitopsd.config import HookConfig, RebootConfig, RetrySection, VerifyConfig
 from gitopsd.daemon.board import Board
-from gitopsd.daemon.loop import Loop, StepSet
+from gitopsd.daemon.loop import Loop
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.reboots import Reboots
+from gitopsd.daemon.step_set import StepSet
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.machine import RESTING, State
 from gitopsd.ports import Herald, Meter
