@@ -1,0 +1,96 @@
+"""What happened without the daemon: a rollback at boot, a takeover that failed."""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gitopsd.policy.standing import last_deployed
+from gitopsd.types import (
+    BootConclusion,
+    BootFacts,
+    CycleSummary,
+    Deployed,
+    GoneBack,
+    Memory,
+    Outcome,
+    Rejection,
+    Revision,
+    StorePath,
+    Takeover,
+)
+
+# How far a rollback at boot has got when something follows from it.
+_ROLLED_BACK = frozenset({"rebooting", "landed", "golden-failed"})
+
+
+def after_boot(boot: BootFacts, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion | None:
+    """What the assessment of boots means for what is deployed and what is rejected; None if nothing new.
+
+    Args:
+        boot: the assessment.
+        memory: what is remembered.
+        history: finished cycles, newest first: which revision a toplevel was built from.
+        now: seconds since the epoch.
+
+    """
+    conclusion = BootConclusion()
+    last = boot.rollback
+    told = "" if last is None else f"{last.left} {last.at} {last.how}"
+    if last is not None and told != memory.boot_told and last.how in (*_ROLLED_BACK, "failed"):
+        reason = f"rolled back at boot: {last.reason}"
+        came_from = _built_from(last.left, memory, history)
+        rejection = None
+        if came_from is not None and last.how in _ROLLED_BACK:
+            revision, cycle = came_from
+            rejection = Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle, at=now)
+        golden = _built_from(last.to, memory, history) if last.how in _ROLLED_BACK else None
+        fallen_back_to = None if golden is None else Deployed(revision=golden[0], toplevel=last.to, at=now)
+        gone_back = None
+        if golden is None and last.how in _ROLLED_BACK:
+            gone_back = _fallen_back(last.to, "the golden generation", now)
+        blocked = reason if last.how in ("golden-failed", "failed") else ""
+        conclusion = BootConclusion(
+            told=told, rejection=rejection, deployed=fallen_back_to, blocked=blocked, gone_back=gone_back
+        )
+    if boot.verdict == "good" and boot.toplevel is not None and last_deployed(memory) != boot.toplevel:
+        waited = next((cycle for cycle in history if cycle.outcome is Outcome.at_reboot), None)
+        if waited is not None and waited.toplevel == boot.toplevel and waited.revision is not None:
+            deployed = Deployed(revision=waited.revision, toplevel=boot.toplevel, at=now)
+            conclusion = msgspec.structs.replace(conclusion, deployed=deployed)
+    return None if conclusion == BootConclusion() else conclusion
+
+
+def after_takeover(takeover: Takeover, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion:
+    """What it means that a new version of ourselves did not hold, and the system of before runs again.
+
+    Args:
+        takeover: which one, and why it was gone back from.
+        memory: what is remembered.
+        history: finished cycles, newest first: which revision a toplevel was built from.
+        now: seconds since the epoch.
+
+    """
+    left, runs_again = (_built_from(each, memory, history) for each in (takeover.after, takeover.before))
+    rejection = None
+    if left is not None:
+        reason = f"its gitopsd did not hold once it had taken over: {takeover.reason}"
+        rejection = Rejection(revision=left[0], outcome=Outcome.rolled_back, reason=reason, cycle=left[1], at=now)
+    deployed = None
+    if runs_again is not None:
+        deployed = Deployed(revision=runs_again[0], toplevel=takeover.before, at=now)
+    gone_back = _fallen_back(takeover.before, "the system of before", now) if runs_again is None else None
+    return BootConclusion(rejection=rejection, deployed=deployed, gone_back=gone_back)
+
+
+def _fallen_back(toplevel: StorePath, name: str, now: float) -> GoneBack:
+    return GoneBack(toplevel=toplevel, name=name, by="gitopsd", cycle=0, at=now)
+
+
+def _built_from(toplevel: StorePath, memory: Memory, history: Iterable[CycleSummary]) -> tuple[Revision, int] | None:
+    """The revision that a toplevel was built from last, and in which cycle."""
+    for cycle in history:
+        if cycle.toplevel == toplevel and cycle.revision is not None:
+            return cycle.revision, cycle.id
+    if memory.deployed is not None and memory.deployed.toplevel == toplevel:
+        return memory.deployed.revision, 0
+    return None
