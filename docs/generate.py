@@ -48,7 +48,7 @@ def configuration() -> str:
         "configuration that it began with. `history.cycles` is read at the start of the daemon only.",
         "",
         'A duration is a number of seconds, or text such as `"30s"`, `"5min"`, `"1h 30min"`; the units are '
-        + ", ".join(f"`{unit}`" for unit in config._UNITS)
+        + ", ".join(f"`{unit}`" for unit in config.UNITS)
         + ".",
         "",
         "At least one of `[[dotfiles]]` and `[config]` must be there.",
@@ -105,7 +105,7 @@ def _retries() -> Iterator[str]:
 
 
 def _type(kind: Any) -> str:
-    return config._expected(kind).partition(" such as")[0].rstrip(",")
+    return config.as_expected(kind).partition(" such as")[0].rstrip(",")
 
 
 def _default(value: object, kind: Any) -> str:

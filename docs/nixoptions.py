@@ -1,4 +1,4 @@
-# ruff: noqa: INP001, SLF001 - beside the pages that are made with it; it reads the same private parts of the configuration as generate.py
+# ruff: noqa: INP001 - beside the pages that are made with it; it reads the same private parts of the configuration as generate.py
 """The options of the NixOS module, as Nix, from the fields and docstrings of `gitopsd.config`.
 
 `packaging/options.nix` is what this writes: a function of `lib` and of the type of free-form TOML. A kind of field that
@@ -18,7 +18,7 @@ import msgspec
 from gitopsd import config
 
 _HEAD = """\
-# Written by docs/generate.py from gitopsd/config.py; edit that.
+# Written by docs/generate.py from gitopsd/config/; edit that.
 { lib, toml }:
 let
   inherit (lib) mkOption types;
@@ -32,7 +32,7 @@ let
 
 def module() -> str:
     """The text of `packaging/options.nix`."""
-    units = "|".join(config._UNITS)
+    units = "|".join(config.UNITS)
     head = _HEAD.replace("@duration@", f"( *[0-9]+([.][0-9]+)? *({units}) *)+")
     head = head.replace("@unit@", r"[a-zA-Z0-9_@:.\\-]+[.][a-z]+")
     lines = [head.rstrip(), "in", "{"]

@@ -1,4 +1,4 @@
-# Written by docs/generate.py from gitopsd/config.py; edit that.
+# Written by docs/generate.py from gitopsd/config/; edit that.
 { lib, toml }:
 let
   inherit (lib) mkOption types;
