@@ -27,7 +27,8 @@ from gitopsd.daemon.loop import Loop
 from gitopsd.daemon.metrics import Metrics
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.standby import StandBy
-from gitopsd.daemon.store import SqliteStore, copy_state, restore_state
+from gitopsd.daemon.store import SqliteStore
+from gitopsd.daemon.store_file import copy_state, restore_state
 from gitopsd.daemon.takeover import conclude
 from gitopsd.daemon.word import write_word
 from gitopsd.errors import ConfigError, Failed

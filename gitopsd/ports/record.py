@@ -52,7 +52,7 @@ class Store(Protocol):
         """One finished cycle; None if there is none with this id."""
 
     async def keep_copy(self) -> None:
-        """Keep the record as it is now, for a version that comes back after a newer one (`store.restore_state`)."""
+        """Keep the record as it is now, for a version that comes back after a newer one (`store_file.restore_state`)."""
 
     async def save_pending(self, cycle: Cycle) -> None:
         """Record a cycle that was asked for; `save_cycle` of the same id takes it over."""

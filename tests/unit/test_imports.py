@@ -19,7 +19,7 @@ ONLY_IN = {
     "pydbus": {"tools.systemd"},
     "gi": {"tools.systemd"},
     "prometheus_client": {"daemon.metrics", "cli.verbs"},
-    "sqlite3": {"daemon.store"},
+    "sqlite3": {"daemon.store", "daemon.store_file", "daemon.store_rows"},
     "subprocess": {"tools.process", "cli.pager", "cli.editor", "boot.programs"},
     "asyncvarlink": {"control.connection", "control.interfaces", "control.server", "control.wire", "control.access"},
 }

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from unit.fakes import NEW, REV_B, cycle
 
-from gitopsd.daemon.store import MIGRATIONS, SqliteStore
+from gitopsd.daemon.store import SqliteStore
+from gitopsd.daemon.store_file import MIGRATIONS
 from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.types import (

@@ -9,7 +9,8 @@ from unit.fakes import NEW, OLD, REV_A, REV_B, FakeClock
 from unit.world import Daemon, World, upgraded
 
 from gitopsd.daemon.standby import HOLD, LIMIT, StandBy
-from gitopsd.daemon.store import MIGRATIONS, SqliteStore, restore_state
+from gitopsd.daemon.store import SqliteStore
+from gitopsd.daemon.store_file import MIGRATIONS, restore_state
 from gitopsd.daemon.takeover import conclude
 from gitopsd.errors import Cause, Transient
 from gitopsd.machine import State
