@@ -6,7 +6,7 @@ from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.repo.resolve import Resolver, Standoff
 from gitopsd.repo.resolve import Side as Version
-from gitopsd.tools.chezmoi import is_link, target_of
+from gitopsd.tools.chezmoi_names import is_link, target_of
 from gitopsd.tools.git import printable
 from gitopsd.types import Conflict, Conflicts, Settled, Side, Take
 

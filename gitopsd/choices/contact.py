@@ -15,7 +15,8 @@ from gitopsd.dotfiles import notices as say
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.secrets.held import Held
-from gitopsd.tools.chezmoi import Home, Row, is_plain_file, is_template
+from gitopsd.tools.chezmoi import Home, Row
+from gitopsd.tools.chezmoi_names import is_plain_file, is_template
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, Processes

@@ -10,7 +10,8 @@ import msgspec
 
 from gitopsd.dotfiles import notices as say
 from gitopsd.repo.engine import Engine
-from gitopsd.tools.chezmoi import Home, is_encrypted, is_exact, is_plain_file
+from gitopsd.tools.chezmoi import Home
+from gitopsd.tools.chezmoi_names import is_encrypted, is_exact, is_plain_file
 from gitopsd.tools.jj import WorkingCopy
 from gitopsd.types import Notice
 

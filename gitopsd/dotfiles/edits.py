@@ -9,7 +9,8 @@ from gitopsd.dotfiles import deletions
 from gitopsd.dotfiles import notices as say
 from gitopsd.dotfiles.parts import Parts
 from gitopsd.repo.engine import Engine
-from gitopsd.tools.chezmoi import Home, Row, is_encrypted, is_plain_file
+from gitopsd.tools.chezmoi import Home, Row
+from gitopsd.tools.chezmoi_names import is_encrypted, is_plain_file
 from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.types import Candidate, Finding, Notice

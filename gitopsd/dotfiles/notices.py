@@ -5,7 +5,8 @@ import stat
 from collections.abc import Sequence
 from shlex import quote
 
-from gitopsd.tools.chezmoi import Comparison, Home, Row, is_template, target_of
+from gitopsd.tools.chezmoi import Comparison, Home, Row
+from gitopsd.tools.chezmoi_names import is_template, target_of
 from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT
 from gitopsd.types import Notice

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from gitopsd.tools.chezmoi import same_target, target_of
+from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.git import printable
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
 

@@ -9,7 +9,8 @@ from gitopsd.repo.repair import Repair
 from gitopsd.repo.resolve import Resolver
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.held import Held, guard
-from gitopsd.tools.chezmoi import Home, is_link, same_target
+from gitopsd.tools.chezmoi import Home
+from gitopsd.tools.chezmoi_names import is_link, same_target
 from gitopsd.tools.files import Files
 from gitopsd.tools.jj import WorkingCopy
 from gitopsd.tools.process import Account, Processes

@@ -30,7 +30,8 @@ from gitopsd.dotfiles.parts import Parts
 from gitopsd.dotfiles.writing import write
 from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
-from gitopsd.tools.chezmoi import Comparison, Home, target_of
+from gitopsd.tools.chezmoi import Comparison, Home
+from gitopsd.tools.chezmoi_names import target_of
 from gitopsd.tools.git import printable
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord

@@ -17,7 +17,8 @@ from gitopsd.secrets.allow import parse_allowed
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
-from gitopsd.tools.chezmoi import Home, same_target
+from gitopsd.tools.chezmoi import Home
+from gitopsd.tools.chezmoi_names import same_target
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.leak_scanner import ADVICE
 from gitopsd.tools.process import Account, Processes

@@ -32,6 +32,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gitopsd.errors import Failed
+from gitopsd.tools.chezmoi_names import attributes, is_template, name_of
 from gitopsd.tools.files import Files
 from gitopsd.tools.git import foreign_error
 from gitopsd.tools.process import Account, Processes, Result
@@ -44,17 +45,6 @@ _BATCH = 400  # targets on one command line
 _WAITING = 30  # targets that cannot be read or made; if there are more, templates and encrypted files are left out
 _SAID = "chezmoi: "  # how its own last words begin; before them is what the programs said that it ran
 _ROW = re.compile(r"[ ADMR][ ADMR] ")
-_NO_PLAIN_FILE = ("create_", "modify_", "remove_", "run_", "symlink_")  # re-add would change what they mean
-# What a name in the source directory may begin with, in chezmoi's order: what stands elsewhere is part of the name.
-_OF_FILE = re.compile(
-    r"create_(?:encrypted_)?(?:private_)?(?:readonly_)?(?:empty_)?(?:executable_)?"
-    r"|remove_|symlink_|run_(?:once_|onchange_)?(?:before_|after_)?"
-    r"|modify_(?:encrypted_)?(?:private_)?(?:readonly_)?(?:executable_)?"
-    r"|(?:encrypted_)?(?:private_)?(?:readonly_)?(?:empty_)?(?:executable_)?"
-)
-_OF_DIRECTORY = re.compile(r"(?:remove_)?(?:external_)?(?:exact_)?(?:private_)?(?:readonly_)?")
-_ENCRYPTED = (".age", ".asc")  # suffixes that an encrypted file has
-_SCRIPTS = ".chezmoiscripts"
 _AUTOMATIC = ("autoadd", "autocommit", "autopush")
 
 
@@ -322,7 +312,7 @@ class Home:
             return False
         if not stat.S_ISREG(was):
             return False
-        mode, known = stat.S_IMODE(was), _attributes(_name(source))
+        mode, known = stat.S_IMODE(was), attributes(name_of(source))
         kept = _mode(private=not mode & 0o077, readonly=not mode & 0o222, executable=bool(mode & 0o111))
         written = _mode(private="private_" in known, readonly="readonly_" in known, executable="executable_" in known)
         return mode != kept and bool(written & ~mode & 0o077)
@@ -441,64 +431,6 @@ def automatic_git(configuration: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name, on in settings.items() if name.lower() in _AUTOMATIC and on)
 
 
-def is_template(source: str) -> bool:
-    """Whether a source is a template, which `re-add` cannot write back to."""
-    return _suffixed(_name(source)).endswith(".tmpl")
-
-
-def is_plain_file(source: str) -> bool:
-    """Whether a source holds what the target holds, so that `re-add` can capture it."""
-    return not is_template(source) and not _name(source).startswith(_NO_PLAIN_FILE)
-
-
-def is_link(source: str) -> bool:
-    """Whether a source holds where a link leads to: one line."""
-    return _name(source).startswith("symlink_")
-
-
-def is_encrypted(source: str) -> bool:
-    """Whether a source is encrypted, so that its content says nothing about the target's."""
-    return "encrypted_" in _attributes(_name(source))
-
-
-def is_exact(source: str) -> bool:
-    """Whether a source lies in a directory that chezmoi keeps free of everything it does not know.
-
-    Args:
-        source: a file, or a directory with a slash at its end.
-
-    """
-    return any("exact_" in _attributes(part, _OF_DIRECTORY) for part in source.split("/")[:-1])
-
-
-def same_target(source: str) -> str:
-    """A name that is the same for all sources of one target: two of them at once stop chezmoi altogether.
-
-    It is the target, relative to the home, as far as the source's name alone tells: see chezmoi's reference, "Source
-    state attributes", and its `parseFileAttr`. A changed mode renames the source. What is chezmoi's own stays as it is.
-    """
-    *folders, name = source.split("/")
-    if any(part.startswith(".") for part in (*folders, name) if part != _SCRIPTS):
-        return source
-    last = _suffixed(name)[len(_attributes(name)) :]
-    # A template of a target whose own name ends so has both.
-    last = (
-        last.removesuffix(".literal")
-        if last.endswith(".literal")
-        else last.removesuffix(".tmpl").removesuffix(".literal")
-    )
-    plain = [part[len(_attributes(part, _OF_DIRECTORY)) :] for part in folders]
-    return "/".join(map(_dotted, (*plain, last)))
-
-
-def target_of(source: str) -> str:
-    """What people call a source: its target, relative to the home, as far as the name alone tells.
-
-    Scripts and chezmoi's own files have no target: they go by the name of the source.
-    """
-    return source if "run_" in _attributes(_name(source)) else same_target(source)
-
-
 def _mode(*, private: bool, readonly: bool, executable: bool) -> int:
     """The mode of a file with these attributes, under the umask that commands are run with."""
     mode = 0o755 if executable else 0o644
@@ -525,25 +457,6 @@ def _cause(result: Result, last: str) -> str:
 
 def _reason(result: Result) -> str:
     return result.tail().removeprefix(_SAID)
-
-
-def _name(source: str) -> str:
-    return source.rpartition("/")[2]
-
-
-def _attributes(name: str, kind: re.Pattern[str] = _OF_FILE) -> str:
-    found = kind.match(name)
-    return found.group() if found else ""
-
-
-def _suffixed(name: str) -> str:
-    """A name without the suffix of an encrypted file."""
-    suffix = next((suffix for suffix in _ENCRYPTED if name.endswith(suffix)), "")
-    return name.removesuffix(suffix) if "encrypted_" in _attributes(name) else name
-
-
-def _dotted(part: str) -> str:
-    return f".{part[4:]}" if part.startswith("dot_") else part.removeprefix("literal_")
 
 
 def _plain(text: str) -> bool:

@@ -3,7 +3,8 @@
 import pytest
 
 from gitopsd.errors import Cause, Transient
-from gitopsd.tools.chezmoi import Row, is_encrypted, is_plain_file, parse_status, same_target
+from gitopsd.tools.chezmoi import Row, parse_status
+from gitopsd.tools.chezmoi_names import is_encrypted, is_plain_file, same_target
 from gitopsd.tools.git import foreign_error, printable
 from gitopsd.tools.process import CommandFailed, Result
 
