@@ -7,6 +7,7 @@ was under way and what it had decided.
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -17,6 +18,7 @@ from gitopsd.daemon.board import Board
 from gitopsd.daemon.news import News
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.rebooting import AroundReboots
+from gitopsd.daemon.recording import Recording
 from gitopsd.daemon.reporter import StepReporter
 from gitopsd.daemon.requests import Requests
 from gitopsd.daemon.step_set import StepSet
@@ -113,7 +115,8 @@ class Loop:
         self._log = structlog.get_logger()
         self._requests = Requests()
         self._news = News(board, clock, herald)
-        self._reboots = AroundReboots(store, board, clock, notify)
+        self._recording = Recording(board, clock, notify)
+        self._reboots = AroundReboots(store, board, clock, notify, self._recording)
         self._unfinished: Cycle | None = None
         self._wanted = asyncio.Event()
         self._deadline: float | None = None  # of the step under way, on the monotonic clock
@@ -170,15 +173,25 @@ class Loop:
         return wanted.id
 
     async def _accept(self, cycle: Cycle) -> None:
-        """Have it wait, and return once it is in the record. The store keeps its order: it is there before it begins."""
-        self._await(cycle)
-        await self._store.save_pending(cycle)
-
-    def _await(self, cycle: Cycle) -> None:
-        self._requests.put(cycle)
+        """Have it wait, and return once it is in the record: it does not begin before, and never if it cannot be there."""
+        merged_into = self._requests.put(cycle)
         self._board.expect(cycle.id)
         self._show_waiting()
+        try:
+            await self._store.save_pending(cycle)
+        except Failed:
+            self._requests.withdraw(cycle, merged_into)
+            self._show_waiting()
+            raise
+        self._requests.recorded(cycle.id)
         self._wanted.set()
+
+    def _await(self, cycle: Cycle) -> None:
+        """Have wait what is in the record, or follows from it."""
+        self._requests.put(cycle)
+        self._requests.recorded(cycle.id)
+        self._board.expect(cycle.id)
+        self._show_waiting()
 
     async def roll_back(self, target: str, *, requested_by: str) -> int:
         """See `ports.Supervisor`. It begins at once or not at all: it is never merged with what others ask for."""
@@ -325,7 +338,7 @@ class Loop:
             self._news.tell_of_boot(self._steps.golden.facts())
             if not self._requests:
                 await self._renew()
-            while not self._requests:
+            while not self._requests.ready:
                 self._wanted.clear()
                 look = await self._reboots.reboot_if_due(self._next_steps, lambda: not self._requests)
                 with contextlib.suppress(TimeoutError):
@@ -338,7 +351,7 @@ class Loop:
             if cycle.facts.switching is not None:
                 begin = Event.booted
             cycle = self._moved(cycle, cycle.facts, machine.apply(begin))
-            await self._store.save_cycle(cycle)
+            await self._recording.lasting(partial(self._store.save_cycle, cycle))
             await self._cycle(cycle, machine)
 
     async def _cycle(self, cycle: Cycle, machine: Machine) -> None:
@@ -372,6 +385,7 @@ class Loop:
             board=self._board,
             clock=self._clock,
             awaited=self._requests.upgrade_is_awaited,
+            recording=self._recording,
         )
         try:
             async with asyncio.timeout(limit):
@@ -408,7 +422,8 @@ class Loop:
         if state in RESTING:
             await self._finish(cycle, result, record, rejection)
         else:
-            await self._store.advance(cycle, record, rejection)
+            self._deadline = None  # a full disk is no hang
+            await self._recording.lasting(partial(self._store.advance, cycle, record, rejection))
             self._meter.stepped(record)
         return cycle
 
@@ -468,23 +483,24 @@ class Loop:
         if result.outcome is Outcome.at_reboot and cycle.facts.switching is not None:
             why = cycle.facts.switching.reason or "a deployed system waits for it"
             at_reboot = AtReboot(cycle=cycle.id, facts=cycle.facts, why=why)
-        await self._store.finish_cycle(
-            CycleEnd(
-                summary=summary,
-                facts=cycle.facts,
-                state=cycle.state,
-                step=record,
-                rejections=rejections,
-                deployed=deployed,
-                blocked=blocked,
-                trial=trial,
-                gone_back=gone_back,
-                contact=made_contact(cycle),
-                announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
-                at_reboot=at_reboot,
-            ),
-            self._herald.channels,
+        end = CycleEnd(
+            summary=summary,
+            facts=cycle.facts,
+            state=cycle.state,
+            step=record,
+            rejections=rejections,
+            deployed=deployed,
+            blocked=blocked,
+            trial=trial,
+            gone_back=gone_back,
+            contact=made_contact(cycle),
+            announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
+            at_reboot=at_reboot,
         )
+        finish = partial(self._store.finish_cycle, end, self._herald.channels)
+        self._deadline = None
+        # A daemon that is stopped does not wait: the record says what was under way.
+        await (finish() if result.event is Event.cancel else self._recording.lasting(finish))
         self._meter.stepped(record)
         self._meter.finished(summary)
         self._herald.wake()

@@ -1,12 +1,14 @@
 """Before and after a reboot: what was deployed for it is taken up, and a required one is brought about."""
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 import structlog
 
 from gitopsd.daemon.board import Board
 from gitopsd.daemon.notify import Notify
+from gitopsd.daemon.recording import Recording
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import GitopsdError
 from gitopsd.machine import State
@@ -26,11 +28,13 @@ class AroundReboots:
         board: shows that a reboot is required.
         clock: time.
         notify: systemd.
+        recording: waits for a disk that is full.
 
     """
 
-    def __init__(self, store: Store, board: Board, clock: Clock, notify: Notify) -> None:
+    def __init__(self, store: Store, board: Board, clock: Clock, notify: Notify, recording: Recording) -> None:
         self._store = store
+        self._recording = recording
         self._board = board
         self._clock = clock
         self._notify = notify
@@ -48,7 +52,7 @@ class AroundReboots:
             if not await self._boot_is_not_bad(steps.golden):
                 return None
             now = self._clock.now()
-            number = await self._store.next_cycle_id()
+            number = await self._recording.lasting(self._store.next_cycle_id)
             self._log.info(
                 "booted", message="what waited for the reboot runs, and is verified now", revision=waits.facts.candidate
             )
@@ -63,7 +67,7 @@ class AroundReboots:
                 facts=waits.facts,
             )
         if system.profile != waits.facts.built.toplevel:  # something else was made the boot default since
-            await self._store.forget_at_reboot()
+            await self._recording.lasting(self._store.forget_at_reboot)
         return None
 
     async def _boot_is_not_bad(self, golden: Golden) -> bool:
@@ -88,7 +92,7 @@ class AroundReboots:
         system = steps.activator.facts()
         need = reboots.need(system, memory)
         if need != memory.reboot:
-            await self._store.note_reboot(need)
+            await self._recording.lasting(partial(self._store.note_reboot, need))
         if need is None:
             self._board.change(reboot=None)
             return None
@@ -106,7 +110,7 @@ class AroundReboots:
         record = Rebooting(
             boot_id=self._clock.boot_id(), toplevel=system.profile, at=self._clock.now(), reasons=need.reasons
         )
-        await self._store.note_reboot(need, record)
+        await self._recording.lasting(partial(self._store.note_reboot, need, record))
         self._log.warning("rebooting", message=f"required since {local_time(need.since)}: {', '.join(need.reasons)}")
         self._notify.status("rebooting")
         try:

@@ -8,6 +8,7 @@ import structlog
 
 from gitopsd.config import RetrySection
 from gitopsd.daemon.board import Board
+from gitopsd.daemon.recording import Recording
 from gitopsd.daemon.retry import retrying
 from gitopsd.ports import Clock, Store
 from gitopsd.types import Attempt, Cycle, Facts, Update
@@ -25,6 +26,7 @@ class StepReporter:
         board: shows lines, progress and attempts.
         clock: time.
         awaited: whether somebody has asked for another upgrade.
+        recording: waits for a disk that is full.
 
     """
 
@@ -37,7 +39,9 @@ class StepReporter:
         board: Board,
         clock: Clock,
         awaited: Callable[[], bool],
+        recording: Recording,
     ) -> None:
+        self._recording = recording
         self.awaited = awaited
         self.facts = cycle.facts
         self.attempts = 1
@@ -49,9 +53,10 @@ class StepReporter:
 
     async def checkpoint(self, facts: Facts) -> None:
         """See `ports.Reporter`."""
-        self.facts = facts
-        self._cycle = msgspec.structs.replace(self._cycle, facts=facts)
-        await self._store.save_cycle(self._cycle)
+        cycle = msgspec.structs.replace(self._cycle, facts=facts)
+        await self._recording.lasting(lambda: self._store.save_cycle(cycle))
+        # Only now: what is not in the record has not been acted on, and an error before that undoes nothing.
+        self.facts, self._cycle = facts, cycle
 
     def line(self, text: str) -> None:
         """See `ports.Reporter`."""
