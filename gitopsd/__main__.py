@@ -8,8 +8,9 @@ from pathlib import Path
 
 from gitopsd import __version__
 from gitopsd.config import DEFAULT_PATH
-from gitopsd.daemon.app import Paths, rehearse, run, stand_by
+from gitopsd.daemon.app import rehearse, run, stand_by
 from gitopsd.daemon.log import set_up
+from gitopsd.daemon.places import Paths
 from gitopsd.errors import ConfigError, GitopsdError
 
 EXIT_FAILED, EXIT_CONFIG = 1, 2

@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
-from gitopsd.types import Snapshot, Update
+from gitopsd import __version__
+from gitopsd.machine import RESTING
+from gitopsd.types import Cycle, Memory, Snapshot, Update
 
 _KEPT_CYCLES = 8
 _KEPT_LINES = 2000  # of one cycle
@@ -87,3 +89,47 @@ class Board:
                     return
             if told == len(self._updates.get(cycle, [])):
                 await changed.wait()
+
+
+# What of the memory status shows as it is remembered.
+_SHOWN = (
+    "last_sync",
+    "last_upgrade",
+    "people",
+    "deployed",
+    "rejected",
+    "blocked",
+    "trial",
+    "gone_back",
+    "checkout",
+    "suspended",
+    "last_good",
+)
+
+
+def of_memory(memory: Memory) -> dict[str, Any]:
+    """The fields of the snapshot that are in the memory."""
+    return {name: getattr(memory, name) for name in _SHOWN}
+
+
+def at_start(host: str, config_path: str, memory: Memory, unfinished: Cycle | None, now: float) -> Snapshot:
+    """What a daemon shows that has just started.
+
+    Args:
+        host: the name of this host in the configuration.
+        config_path: the configuration file.
+        memory: from the store.
+        unfinished: the cycle that was under way when the daemon ended; None if there was none.
+        now: seconds since the epoch.
+
+    """
+    under_way = unfinished if unfinished is not None and unfinished.state not in RESTING else None
+    return Snapshot(
+        version=__version__,
+        host=host,
+        state=under_way.state if under_way else memory.resting,
+        since=under_way.state_since if under_way else memory.since or now,
+        cycle=under_way,
+        config_path=config_path,
+        **of_memory(memory),
+    )

@@ -14,7 +14,7 @@ import structlog
 
 from gitopsd import events
 from gitopsd.config import RetrySection
-from gitopsd.daemon.board import Board
+from gitopsd.daemon.board import Board, of_memory
 from gitopsd.daemon.news import News
 from gitopsd.daemon.notify import Notify
 from gitopsd.daemon.rebooting import AroundReboots
@@ -573,23 +573,8 @@ class Loop:
 
     def _remember(self, memory: Memory) -> None:
         """Show what the store remembers now that a cycle has ended."""
-        self._board.change(
-            state=memory.resting,
-            since=memory.since,
-            cycle=None,
-            activity="",
-            last_sync=memory.last_sync,
-            last_upgrade=memory.last_upgrade,
-            people=memory.people,
-            deployed=memory.deployed,
-            rejected=memory.rejected,
-            blocked=memory.blocked,
-            trial=memory.trial,
-            gone_back=memory.gone_back,
-            checkout=memory.checkout,
-            suspended=memory.suspended,
-            last_good=memory.last_good,
-        )
+        shown = of_memory(memory)
+        self._board.change(state=memory.resting, since=memory.since, cycle=None, activity="", **shown)
 
     def _show(self, cycle: Cycle) -> None:
         self._board.change(

@@ -6,7 +6,10 @@ People are told more by `gitopsctl status`; this is for `cat`.
 from collections.abc import Sequence
 from pathlib import Path
 
-from gitopsd.types import PersonFacts, SyncWord
+import structlog
+
+from gitopsd.config import Config
+from gitopsd.types import Memory, PersonFacts, SyncWord
 
 # From what needs a person most. A sync that failed in some other way is told as one that was not published.
 _WORST_FIRST = (
@@ -40,3 +43,13 @@ def write_word(path: Path, people: Sequence[PersonFacts]) -> None:
     new.write_text(f"{word.value}\n", encoding="ascii")
     new.chmod(0o644)
     new.replace(path)
+
+
+def note_word(config: Config, memory: Memory) -> None:
+    """Write the file, if one is wanted. It is a copy of what the store has, and must not end a cycle."""
+    if not config.files.sync_status:
+        return
+    try:
+        write_word(Path(config.files.sync_status), memory.people)
+    except OSError as error:
+        structlog.get_logger().warning("file not written", message=f"{config.files.sync_status}: {error.strerror}")
