@@ -28,34 +28,28 @@ from gitopsd.policy import (
     CANCELLABLE,
     admits,
     after_error,
-    falls_of,
+    end_of,
     first_line,
     heeds,
     is_back,
     is_drift,
-    is_of_the_trunk,
     is_suspended,
     left_by,
-    made_contact,
     merge_requests,
+    rejection_of,
     rest,
     runs,
-    sum_up,
     takes_the_machine_down,
     target_of,
 )
 from gitopsd.ports import Choices, Clock, Golden, Herald, Meter, Store, Successor
 from gitopsd.types import (
-    AtReboot,
     Built,
     Cycle,
     CycleDetail,
-    CycleEnd,
     CycleKind,
     CycleSummary,
-    Deployed,
     Facts,
-    GoneBack,
     Memory,
     Outcome,
     Rejection,
@@ -65,7 +59,6 @@ from gitopsd.types import (
     StepResult,
     StorePath,
     Suspension,
-    Trial,
     Update,
 )
 
@@ -408,7 +401,9 @@ class Loop:
         """Record what the step did and where it leads, in one transaction: the next step's record is written then."""
         reject = result.reject or (result.outcome is Outcome.interrupted and await self._interrupted_before(cycle))
         # A dry run is a question: it changes nothing, not even what is remembered.
-        rejection = self._rejection(cycle, result) if reject and cycle.kind is not CycleKind.plan else None
+        rejection = (
+            rejection_of(cycle, result, self._clock.now()) if reject and cycle.kind is not CycleKind.plan else None
+        )
         state = machine.apply(rest(result.event, machine.state, self._board.snapshot.blocked, result.facts.people))
         if state not in RESTING:  # how a cycle ends is told once, by its end
             self._log.info(
@@ -434,69 +429,15 @@ class Loop:
         candidate = cycle.facts.candidate
         return candidate is not None and takes_the_machine_down(await self._store.history(100), candidate)
 
-    def _rejection(self, cycle: Cycle, result: StepResult) -> Rejection | None:
-        candidate = result.facts.candidate
-        if candidate is None:
-            return None
-        return Rejection(
-            revision=candidate,
-            outcome=result.outcome or Outcome.failed,
-            reason=result.message,
-            cycle=cycle.id,
-            at=self._clock.now(),
-        )
-
     async def _finish(
         self, cycle: Cycle, result: StepResult, record: StepRecord, rejection: Rejection | None = None
     ) -> None:
-        outcome, message = sum_up(result.outcome or Outcome.failed, result.message, cycle.facts.people, cycle.kind)
-        now, built = self._clock.now(), cycle.facts.built
-        summary = CycleSummary(
-            id=cycle.id,
-            kind=cycle.kind,
-            requested_by=cycle.requested_by,
-            started=cycle.started,
-            ended=now,
-            outcome=outcome,
-            message=message,
-            revision=cycle.facts.candidate,
-            toplevel=built.toplevel if built is not None else None,
-        )
-        rejections: tuple[Rejection, ...] = (rejection,) if rejection is not None else ()
-        went_back = result.outcome is Outcome.success and bool(cycle.facts.chosen)
-        if went_back:
-            rejections = tuple(self._left(cycle, revision) for revision in cycle.facts.left)
-        verified = (
-            cycle.kind is CycleKind.upgrade
-            and result.event is Event.settled
-            and result.outcome in (Outcome.success, Outcome.up_to_date)
-        )
-        deployed, trial = self._verified(built, cycle.facts, now) if verified and built else (None, None)
-        gone_back = None
-        if went_back and built is not None and not built.revision:
-            gone_back = GoneBack(
-                toplevel=built.toplevel, name=cycle.facts.chosen, by=cycle.requested_by, cycle=cycle.id, at=now
-            )
-        blocked = message if result.event is Event.block else ""
-        news, acts = self._news.of_end(summary, cycle), cycle.kind is not CycleKind.plan
-        at_reboot = None
-        if result.outcome is Outcome.at_reboot and cycle.facts.switching is not None:
-            why = cycle.facts.switching.reason or "a deployed system waits for it"
-            at_reboot = AtReboot(cycle=cycle.id, facts=cycle.facts, why=why)
-        end = CycleEnd(
-            summary=summary,
-            facts=cycle.facts,
-            state=cycle.state,
-            step=record,
-            rejections=rejections,
-            deployed=deployed,
-            blocked=blocked,
-            trial=trial,
-            gone_back=gone_back,
-            contact=made_contact(cycle),
-            announcements=tuple(each for _, each in news if self._herald.wants(each.event)) if acts else (),
-            at_reboot=at_reboot,
-        )
+        boot_id, last_trial = self._clock.boot_id(), self._board.snapshot.trial
+        end = end_of(cycle, result, record, rejection, now=self._clock.now(), boot_id=boot_id, last_trial=last_trial)
+        summary, news = end.summary, self._news.of_end(end.summary, cycle)
+        if cycle.kind is not CycleKind.plan:
+            wanted = tuple(each for _, each in news if self._herald.wants(each.event))
+            end = msgspec.structs.replace(end, announcements=wanted)
         finish = partial(self._store.finish_cycle, end, self._herald.channels)
         self._deadline = None
         # A daemon that is stopped does not wait: the record says what was under way.
@@ -511,31 +452,8 @@ class Loop:
         self._remember(memory)
         self._remembered(memory)
         self._news.tell_if_offline(memory.last_good.contact, self._steps.offline_after)
-        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=now, line=first_line(message), outcome=outcome))
-
-    def _left(self, cycle: Cycle, revision: Revision) -> Rejection:
-        """A revision that a person went back from is not deployed again by the next timer."""
-        reason = f"{cycle.requested_by} went back to {cycle.facts.chosen}"
-        return Rejection(
-            revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle.id, at=self._clock.now()
-        )
-
-    def _verified(self, built: Built, facts: Facts, now: float) -> tuple[Deployed | None, Trial | None]:
-        if not built.revision:  # a generation that no cycle of the history has made
-            return None, None
-        if not facts.trial:
-            return Deployed(revision=built.revision, toplevel=built.toplevel, at=now), None
-        boot, last = self._clock.boot_id(), self._board.snapshot.trial
-        again = last is not None and last.revision == built.revision
-        trial = Trial(
-            revision=built.revision,
-            toplevel=built.toplevel,
-            at=now,
-            boot_id=boot,
-            trunk=is_of_the_trunk(facts),
-            falls=falls_of(last, boot) if again and last is not None else 0,
-        )
-        return None, trial
+        line = first_line(summary.message)
+        self._board.say(Update(cycle=cycle.id, state=cycle.state, at=summary.ended, line=line, outcome=summary.outcome))
 
     async def _tidy(self) -> None:
         """Free the activation's unit. If that fails, the next activation makes room for itself."""
