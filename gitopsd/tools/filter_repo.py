@@ -9,7 +9,6 @@ from gitopsd.errors import Failed, ToolMissing
 from gitopsd.tools.process import Account, CommandFailed, Processes
 
 _TIMEOUT = 3600.0  # seconds
-REMOVED = b"***REMOVED***"
 
 # Read once: git-filter-repo makes one function of it and calls it for each blob and each message.
 _LOAD = """

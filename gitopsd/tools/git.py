@@ -82,19 +82,6 @@ class Git:
         """The repository."""
         return self._directory
 
-    async def ls_remote(self, remote: str, ref: str) -> str | None:
-        """The commit that a ref has on the remote; None if there is no such ref.
-
-        Args:
-            remote: its name or URL.
-            ref: in full, such as `refs/heads/main`.
-
-        Raises:
-            Transient: the remote cannot be reached.
-
-        """
-        return (await self.ls_remote_refs(remote, ref)).get(ref)
-
     async def ls_remote_refs(self, remote: str, *patterns: str) -> dict[str, str]:
         """The commits of the remote's refs that match, by full name, with one question to it.
 
@@ -156,10 +143,6 @@ class Git:
         await self.run(
             f"cannot create {self._directory}", *("init", "--quiet", "--bare", "--", self._directory), inside=False
         )
-
-    async def set_remote(self, url: str, name: str = "origin") -> None:
-        """Point the remote at `url`, adding it if it is new."""
-        await self.run(f"cannot set the remote {name}", "config", f"remote.{name}.url", url)
 
     async def update_ref(self, ref: str, commit: str) -> None:
         """Point a ref at a commit."""

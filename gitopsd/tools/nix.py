@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gitopsd.tools.nix_log import Fault, NixLog, judged, out_of_memory
+from gitopsd.tools.nix_log import Fault, NixLog, judged, spared
 from gitopsd.tools.nix_source import Recipe, Source, Sources, keep
 from gitopsd.tools.nix_user import NIX, Worker, Workshop, worker
 from gitopsd.tools.process import CommandFailed, Processes
@@ -74,7 +74,7 @@ class Nix:
             toplevel = await self._realise(whoever, source, revision, log, left)
         except CommandFailed as error:
             if error.result.status == -signal.SIGKILL:  # by the kernel or a person; what we end raises `Transient`
-                raise out_of_memory(revision, log.what_failed() or error.message) from error
+                raise spared(Fault.memory, revision, log.what_failed() or error.message) from error
             if source is not None and source.lacking is not None and log.fault() is Fault.network:
                 raise source.lacking from error
             raise judged(log, revision, self._recipe.origin, error) from error

@@ -220,60 +220,64 @@ def judged(log: NixLog, revision: Revision, origin: str, otherwise: GitopsdError
         otherwise: how the program failed, for where nix said nothing.
 
     """
-    short, what = revision[:12], log.what_failed() or otherwise.message
-    unchanged = "the system is unchanged, and the revision stays eligible"
-    match log.fault():
-        case Fault.revision if _ABSENT.search(what):
-            return Rejected(
-                f"{short} has no {origin}\n{what}",
-                meaning="there is no configuration for this host in it; the system is unchanged",
-                advice="add it and push, or correct `host` (or `attr`) in /etc/gitopsd/config.toml and `gitopsctl retry`",
-            )
-        case Fault.revision:
-            return Rejected(
-                f"{short} does not build: {what}",
-                meaning="the system is unchanged",
-                advice="fix it and push a new commit (or `git revert`); the next upgrade takes it",
-            )
-        case Fault.network:
-            return Transient(
-                f"cannot build {short}: {what}",
-                cause=Cause.network,
-                meaning=unchanged,
-                advice="see that the caches and inputs can be reached; the next upgrade tries again",
-            )
-        case Fault.space:
-            return Failed(
-                f"cannot build {short}, the disk is full: {what}",
-                meaning=unchanged,
-                advice="`nix-collect-garbage --delete-older-than 30d`, then `gitopsctl upgrade`",
-            )
-        case Fault.memory:
-            return out_of_memory(revision, what)
-        case Fault.store:
-            return Failed(
-                f"cannot build {short}, the store is damaged: {what}",
-                meaning=unchanged,
-                advice="`nix-store --verify --check-contents --repair`, then `gitopsctl upgrade`",
-            )
-        case Fault.daemon:
-            return Transient(
-                f"cannot build {short}, the nix daemon went away: {what}",
-                cause=Cause.service_gone,
-                meaning=unchanged,
-                advice="`systemctl status nix-daemon`; the next upgrade tries again",
-            )
-        case None:
-            return Failed(f"cannot build {short}: {what}", meaning=unchanged, advice="`gitopsctl upgrade` tries again")
-
-
-def out_of_memory(revision: Revision, what: str) -> Failed:
-    """Something was killed, most likely for want of memory; another day it may get through."""
-    return Failed(
-        f"cannot build {revision[:12]}, it was killed, most likely for want of memory: {what}",
-        meaning="the system is unchanged, and the revision stays eligible",
-        advice="raise config.memory_max, or build it elsewhere and serve it from a cache; then `gitopsctl upgrade`",
+    fault, short, what = log.fault(), revision[:12], log.what_failed() or otherwise.message
+    if fault is not Fault.revision:
+        return spared(fault, revision, what)
+    if _ABSENT.search(what):
+        return Rejected(
+            f"{short} has no {origin}\n{what}",
+            meaning="there is no configuration for this host in it; the system is unchanged",
+            advice="add it and push, or correct `host` (or `attr`) in /etc/gitopsd/config.toml and `gitopsctl retry`",
+        )
+    return Rejected(
+        f"{short} does not build: {what}",
+        meaning="the system is unchanged",
+        advice="fix it and push a new commit (or `git revert`); the next upgrade takes it",
     )
+
+
+# What is said of a fault that is not the revision's, what a person does, and why it is tried again, if it is.
+_SPARED: dict[Fault | None, tuple[str, str, Cause | None]] = {
+    Fault.network: ("", "see that the caches and inputs can be reached; the next upgrade tries again", Cause.network),
+    Fault.space: (
+        ", the disk is full",
+        "`nix-collect-garbage --delete-older-than 30d`, then `gitopsctl upgrade`",
+        None,
+    ),
+    Fault.memory: (
+        ", it was killed, most likely for want of memory",
+        "raise config.memory_max, or build it elsewhere and serve it from a cache; then `gitopsctl upgrade`",
+        None,
+    ),
+    Fault.store: (
+        ", the store is damaged",
+        "`nix-store --verify --check-contents --repair`, then `gitopsctl upgrade`",
+        None,
+    ),
+    Fault.daemon: (
+        ", the nix daemon went away",
+        "`systemctl status nix-daemon`; the next upgrade tries again",
+        Cause.service_gone,
+    ),
+    None: ("", "`gitopsctl upgrade` tries again", None),
+}
+
+
+def spared(fault: Fault | None, revision: Revision, what: str) -> Failed | Transient:
+    """The error of a build whose failure says nothing about the revision: another day it may get through.
+
+    Args:
+        fault: whose fault it is, if it is known.
+        revision: what was built.
+        what: what failed.
+
+    """
+    said, advice, cause = _SPARED[fault]
+    message = f"cannot build {revision[:12]}{said}: {what}"
+    meaning = "the system is unchanged, and the revision stays eligible"
+    if cause is not None:
+        return Transient(message, cause=cause, meaning=meaning, advice=advice)
+    return Failed(message, meaning=meaning, advice=advice)
 
 
 def _name(path: str) -> str:

@@ -1,6 +1,6 @@
 """Fakes with settable failures, for the ports whose real parts run in the tool and lab tests."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -55,29 +55,6 @@ class FakeClock:
 
     def boot_id(self) -> str:
         return self.boot
-
-
-class FakeReporter:
-    """Remembers what a step says."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.checkpoints: list[Facts] = []
-
-    async def checkpoint(self, facts: Facts) -> None:
-        self.checkpoints.append(facts)
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, text: str) -> None:
-        self.last_progress = text
-
-    def awaited(self) -> bool:
-        return False
-
-    async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
-        return await operation()
 
 
 class FakeDotfiles:
