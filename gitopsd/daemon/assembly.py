@@ -20,11 +20,12 @@ from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor
+from gitopsd.steps import Step
 from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
 from gitopsd.steps.hooks import HookPlan
-from gitopsd.steps.proof import Instruments
+from gitopsd.steps.instruments import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
@@ -44,6 +45,7 @@ from gitopsd.tools.signatures import Signatures
 from gitopsd.tools.systemd import Systemd
 
 ROOTS = "roots"  # below the state directory: links that keep builds from the garbage collector
+_MIRROR = "config.git"  # likewise: the repository of the configuration
 BOOT = "boot"  # below it as well: the record of boots, see `gitopsd.boot`
 _SLACK = 120.0  # seconds beside the limits that a step's parts have themselves
 
@@ -84,34 +86,68 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
 
     """
     people, problems = _people(config, around)
-    mirror_path = around.state_dir / "config.git"
+    tools = _tools(config, around)
+    steps = StepSet(
+        activator=tools.activator,
+        reboots=Reboots(config.reboot, around.systemd, around.clock),
+        golden=tools.golden,
+        offline_after=config.notify.offline_after,
+        source=tools.source,
+        users=tuple(person.user for person in people),
+        choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
+        steps=_steps(config, around, people, tools),
+        limits=_limits(config, tools),
+        retry={
+            State.fetch: config.retry.fetch,
+            State.capture: config.retry.capture,
+            State.push: config.retry.push,
+            State.pull: config.retry.pull,
+            State.build: config.retry.build,
+        },
+    )
+    return steps, problems
+
+
+class _Tools(msgspec.Struct, frozen=True, kw_only=True):
+    """What the steps of the system half share.
+
+    Args:
+        system: the section of the configuration; empty where no configuration is followed.
+        mirror: of its repository.
+        source: the same; None where no configuration is followed.
+        testing: the host's testing branch; empty if none is followed.
+        publishing: what publishes the edits of a checkout; None if nothing does.
+        nix: builds.
+        inspection: checks what was built.
+        checking: seconds that the checks may take.
+        activator: activates.
+        golden: the generation that has booted well.
+        through: what a proof looks through.
+        hooks: what is started around an update.
+
+    """
+
+    system: SystemConfig
+    mirror: Mirror
+    source: Mirror | None
+    testing: str
+    publishing: PublishedCheckout | None
+    nix: Nix
+    inspection: Inspection
+    checking: float
+    activator: Activation
+    golden: GoldenGeneration
+    through: Instruments
+    hooks: HookPlan
+
+
+def _tools(config: Config, around: Surroundings) -> _Tools:
     system = config.config if config.config is not None else SystemConfig(repo_url="")
     recipe = Recipe(
         host=config.host,
         directory=system.directory,
         file="" if system.flake else system.file,
         attribute=system.attr,
-    )
-    nix = Nix(
-        around.processes,
-        mirror=mirror_path,
-        roots=around.state_dir / ROOTS,
-        workshop=WORKSHOP,
-        user=system.build_user,
-        recipe=recipe,
-        timeout=system.build_timeout,
-        memory_max=system.memory_max,
-    )
-    publishing = _publishing(system, config.host, around)
-    testing = f"testing-{config.host}" if system.testing else ""
-    mirror = Mirror(
-        around.processes,
-        mirror_path,
-        url=system.repo_url,
-        branch=system.branch,
-        testing=testing,
-        ssh_key=system.ssh_key,
-        origin=partial(origin_of, around.processes, system.checkout),
     )
     wanted = Wanted(
         host=config.host,
@@ -122,98 +158,103 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
         commands=config.verify.validation_checks,
         limit=config.verify.validation_timeout,
     )
-    source = mirror if config.config is not None else None
+    testing = f"testing-{config.host}" if system.testing else ""
+    mirror, nix = _mirror(system, testing, around), _nix(system, recipe, around)
     activator = Activation(around.systemd, nix, around.clock, timeout=config.switch.timeout)
-    units, clock = around.systemd, around.clock
-    golden = GoldenGeneration(
-        Machine(str(around.state_dir / BOOT)), activator, around.processes, max_attempts=config.boot.max_attempts
-    )
-    through = Instruments(units=units, prober=Probes(around.processes), source=mirror, clock=clock)
-    limits = config.timeouts
-    proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
-    hooks = HookPlan(
-        hooks=HookUnits(around.systemd, around.processes, clock),
-        clock=clock,
-        pre=system.pre_update_hooks,
-        post=system.post_update_hooks,
-    )
-    before, after = hooks.longest(hooks.pre), hooks.longest(hooks.post)
-    building = system.build_timeout * config.retry.build.attempts + wanted.longest() + before
-    steps = StepSet(
+    machine, attempts = Machine(str(around.state_dir / BOOT)), config.boot.max_attempts
+    return _Tools(
+        system=system,
+        mirror=mirror,
+        source=mirror if config.config is not None else None,
+        testing=testing,
+        publishing=_publishing(system, config.host, around),
+        nix=nix,
+        inspection=Inspection(around.processes, wanted),
+        checking=wanted.longest(),
         activator=activator,
-        reboots=Reboots(config.reboot, around.systemd, around.clock),
-        golden=golden,
-        offline_after=config.notify.offline_after,
-        source=source,
-        users=tuple(person.user for person in people),
-        choices={section.user: _choices(section, config.host, around) for section in config.dotfiles},
-        steps={
-            State.fetch: partial(fetch, people=people, source=source, checkout=publishing),
-            State.capture: partial(capture, people=people, checkout=publishing),
-            State.push: partial(push, people=people, host=config.host, checkout=publishing),
-            State.pull: partial(
-                pull,
-                people=people,
-                source=source,
-                signatures=_signatures(system, mirror_path, around),
-                activator=activator,
-                store=around.store,
-                clock=clock,
-                mode=config.switch.mode,
-                testing_branch=testing,
-                checkout=publishing or _checkout(system, around),
-            ),
-            State.build: partial(
-                build,
-                builder=nix,
-                inspector=Inspection(around.processes, wanted),
-                source=mirror,
-                activator=activator,
-                mode=config.switch.mode,
-                hooks=hooks,
-            ),
-            State.switch: partial(
-                switch,
-                activator=activator,
-                builder=nix,
-                units=units,
-                clock=clock,
-                successor=around.successor,
-                validate_units=config.verify.validate_units,
-                mode=config.switch.mode,
-            ),
-            State.verify: partial(
-                verify,
-                activator=activator,
-                builder=nix,
-                through=through,
-                wanted=config.verify,
-                successor=around.successor,
-                hooks=hooks,
-            ),
-            State.rollback: partial(
-                rollback, activator=activator, builder=nix, golden=golden, through=through, wanted=config.verify
-            ),
-        },
-        limits={
-            State.fetch: limits.fetch,
-            State.capture: limits.capture,
-            State.push: limits.push,
-            State.pull: limits.pull,
-            State.build: building + _SLACK,
-            State.switch: config.switch.timeout + _SLACK,
-            State.verify: proving + config.switch.timeout + after,
-            State.rollback: proving + 2 * config.switch.timeout,
-        },
-        retry={
-            State.fetch: config.retry.fetch,
-            State.capture: config.retry.capture,
-            State.push: config.retry.push,
-            State.pull: config.retry.pull,
-            State.build: config.retry.build,
-        },
+        golden=GoldenGeneration(machine, activator, around.processes, max_attempts=attempts),
+        through=Instruments(units=around.systemd, prober=Probes(around.processes), source=mirror, clock=around.clock),
+        hooks=HookPlan(
+            hooks=HookUnits(around.systemd, around.processes, around.clock),
+            clock=around.clock,
+            pre=system.pre_update_hooks,
+            post=system.post_update_hooks,
+        ),
     )
-    return steps, problems
+
+
+def _steps(config: Config, around: Surroundings, people: tuple[Dotfiles, ...], tools: _Tools) -> dict[State, Step]:
+    return {
+        State.fetch: partial(fetch, people=people, source=tools.source, checkout=tools.publishing),
+        State.capture: partial(capture, people=people, checkout=tools.publishing),
+        State.push: partial(push, people=people, host=config.host, checkout=tools.publishing),
+        State.pull: partial(
+            pull,
+            people=people,
+            source=tools.source,
+            signatures=_signatures(tools.system, around),
+            activator=tools.activator,
+            store=around.store,
+            clock=around.clock,
+            mode=config.switch.mode,
+            testing_branch=tools.testing,
+            checkout=tools.publishing or _checkout(tools.system, around),
+        ),
+        State.build: partial(
+            build,
+            builder=tools.nix,
+            inspector=tools.inspection,
+            source=tools.mirror,
+            activator=tools.activator,
+            mode=config.switch.mode,
+            hooks=tools.hooks,
+        ),
+        State.switch: partial(
+            switch,
+            activator=tools.activator,
+            builder=tools.nix,
+            units=around.systemd,
+            clock=around.clock,
+            successor=around.successor,
+            validate_units=config.verify.validate_units,
+            mode=config.switch.mode,
+        ),
+        State.verify: partial(
+            verify,
+            activator=tools.activator,
+            builder=tools.nix,
+            through=tools.through,
+            wanted=config.verify,
+            successor=around.successor,
+            hooks=tools.hooks,
+        ),
+        State.rollback: partial(
+            rollback,
+            activator=tools.activator,
+            builder=tools.nix,
+            golden=tools.golden,
+            through=tools.through,
+            wanted=config.verify,
+        ),
+    }
+
+
+def _limits(config: Config, tools: _Tools) -> dict[State, float]:
+    """Seconds that each step may take: what its parts may take themselves, and some slack."""
+    limits, hooks = config.timeouts, tools.hooks
+    proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
+    before, after = hooks.longest(hooks.pre), hooks.longest(hooks.post)
+    building = tools.system.build_timeout * config.retry.build.attempts + tools.checking + before
+    return {
+        State.fetch: limits.fetch,
+        State.capture: limits.capture,
+        State.push: limits.push,
+        State.pull: limits.pull,
+        State.build: building + _SLACK,
+        State.switch: config.switch.timeout + _SLACK,
+        State.verify: proving + config.switch.timeout + after,
+        State.rollback: proving + 2 * config.switch.timeout,
+    }
 
 
 def receivers(config: Config, around: Surroundings) -> dict[str, Receiver]:
@@ -244,13 +285,38 @@ def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...],
     return tuple(people), tuple(problems)
 
 
-def _signatures(system: SystemConfig, mirror: Path, around: Surroundings) -> Signatures | None:
+def _mirror(system: SystemConfig, testing: str, around: Surroundings) -> Mirror:
+    return Mirror(
+        around.processes,
+        around.state_dir / _MIRROR,
+        url=system.repo_url,
+        branch=system.branch,
+        testing=testing,
+        ssh_key=system.ssh_key,
+        origin=partial(origin_of, around.processes, system.checkout),
+    )
+
+
+def _nix(system: SystemConfig, recipe: Recipe, around: Surroundings) -> Nix:
+    return Nix(
+        around.processes,
+        mirror=around.state_dir / _MIRROR,
+        roots=around.state_dir / ROOTS,
+        workshop=WORKSHOP,
+        user=system.build_user,
+        recipe=recipe,
+        timeout=system.build_timeout,
+        memory_max=system.memory_max,
+    )
+
+
+def _signatures(system: SystemConfig, around: Surroundings) -> Signatures | None:
     wanted = system.signatures
     if wanted is None:
         return None
     return Signatures(
         around.processes,
-        mirror,
+        around.state_dir / _MIRROR,
         home=around.state_dir / "gnupg",
         allowed_signers=wanted.ssh_allowed_signers,
         gpg_keyring=wanted.gpg_keyring,

@@ -1,67 +1,13 @@
 """The proof that a system is good, the same for a new one and for one that was rolled back to."""
 
-import msgspec
-
 from gitopsd.config import VerifyConfig
-from gitopsd.errors import Absent, Failed, GitopsdError, Transient
-from gitopsd.policy import broken, newly_failed, short, still_starting, unsteady
-from gitopsd.ports import Clock, ConfigSource, Prober, Reporter, Units, Watch
-from gitopsd.types import Revision, UnitHealth
+from gitopsd.policy import broken, newly_failed, still_starting, unsteady
+from gitopsd.ports import Prober, Reporter, Watch
+from gitopsd.steps.instruments import Instruments
+from gitopsd.steps.reach import Newer
+from gitopsd.types import UnitHealth
 
-_ASK = 10.0  # seconds between two questions to the remote whether there is a newer revision
 _LOOK = 1.0  # seconds between two looks when no signal comes
-
-
-class Instruments(msgspec.Struct, frozen=True, kw_only=True):
-    """What a proof looks through.
-
-    Args:
-        units: systemd.
-        prober: asks services.
-        source: the configuration's remote.
-        clock: time.
-
-    """
-
-    units: Units
-    prober: Prober
-    source: ConfigSource
-    clock: Clock
-
-
-class Newer:
-    """Whether a newer revision has arrived: then there is no point in waiting for a system that is not good yet.
-
-    The remote is asked only while somebody waits for another upgrade: a push alone asks for nothing.
-
-    Args:
-        through: what to look through.
-        reporter: knows whether somebody waits.
-        revision: what is being proved; None if that is no revision of the branch.
-
-    """
-
-    def __init__(self, through: Instruments, reporter: Reporter, revision: Revision | None) -> None:
-        self.found: Revision | None = None
-        self._through = through
-        self._reporter = reporter
-        self._revision = revision
-        self._asked = -_ASK
-
-    async def arrived(self) -> str:
-        """A sentence if it has; empty if not, or if the remote cannot tell."""
-        now = self._through.clock.monotonic()
-        if self._revision is None or not self._reporter.awaited() or now - self._asked < _ASK:
-            return ""
-        self._asked = now
-        try:
-            head = await self._through.source.fetch()
-            if head == self._revision or not await self._through.source.descends(head, self._revision):
-                return ""
-        except GitopsdError:
-            return ""
-        self.found = head
-        return f"given up for {short(head)}, which is newer"
 
 
 async def prove(
@@ -89,33 +35,6 @@ async def prove(
         if not problem:
             problem = await _stay_good(through, reporter, wanted, failed_before, watch=watch, steady=steady)
     return problem or await _failing(through.prober, wanted)
-
-
-async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str:
-    """Whether the configuration's remote, which could be reached before, cannot be reached any more.
-
-    Args:
-        through: what to look through.
-        reporter: hears the progress.
-        limit: seconds that the network may take to come back.
-
-    Returns:
-        What is wrong, one sentence; empty if the remote answers.
-
-    """
-    started = through.clock.monotonic()
-    while True:
-        try:
-            await through.source.fetch()
-        except Absent:
-            return ""  # what it has or has not is no matter of the system's
-        except (Transient, Failed) as error:
-            if through.clock.monotonic() - started > limit:
-                return f"the configuration's remote cannot be reached any more ({error.message})"
-            reporter.progress("waiting for the configuration's remote")
-            await through.clock.sleep(_LOOK)
-        else:
-            return ""
 
 
 async def _become_good(

@@ -7,8 +7,10 @@ from gitopsd.errors import GitopsdError
 from gitopsd.machine import Event
 from gitopsd.policy import called, reads_switch
 from gitopsd.ports import Activator, Builder, Golden, Reporter
+from gitopsd.steps.instruments import Instruments
 from gitopsd.steps.needs import needed
-from gitopsd.steps.proof import Instruments, cut_off, prove
+from gitopsd.steps.proof import prove
+from gitopsd.steps.reach import cut_off
 from gitopsd.steps.switch import tag
 from gitopsd.types import Cycle, Outcome, StepResult, Switching
 

@@ -8,8 +8,10 @@ from gitopsd.machine import Event
 from gitopsd.policy import is_of_the_trunk, reads_switch, short
 from gitopsd.ports import Activator, Builder, Reporter, Successor
 from gitopsd.steps.hooks import HookPlan, run_hooks
+from gitopsd.steps.instruments import Instruments
 from gitopsd.steps.needs import needed
-from gitopsd.steps.proof import Instruments, Newer, cut_off, prove
+from gitopsd.steps.proof import prove
+from gitopsd.steps.reach import Newer, cut_off
 from gitopsd.steps.switch import after_reboot, tag, undo
 from gitopsd.types import BOOTED, Built, Cycle, Outcome, StepResult, Switching
 

@@ -38,7 +38,7 @@ from gitopsd.steps.build import build
 from gitopsd.steps.capture import capture
 from gitopsd.steps.fetch import fetch
 from gitopsd.steps.hooks import HookPlan
-from gitopsd.steps.proof import Instruments
+from gitopsd.steps.instruments import Instruments
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.steps.rollback import rollback
