@@ -6,7 +6,6 @@ that this file holds none. Password hashes (`hashedPassword`, htpasswd) are in n
 """
 
 import base64
-import dataclasses
 import hashlib
 import json
 import random
@@ -14,37 +13,14 @@ import string
 import textwrap
 import uuid
 
+from corpus import Sample
+
 HERE = "@@"
 """Where a planted value goes in the text of an entry."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One file of a source directory.
-
-    Args:
-        kind: what is planted, or what the decoy looks like
-        path: relative to the source directory; no two entries have the same
-        text: the whole file
-        secret: the planted value as it stands in the text, perhaps of several lines; None for a decoy
-    """
-
-    kind: str
-    path: str
-    text: str
-    secret: str | None
-
-    @property
-    def lines(self) -> range:
-        """The lines that the secret is on, from 1; empty for a decoy."""
-        if self.secret is None:
-            return range(0)
-        first = self.text[: self.text.index(self.secret)].count("\n") + 1
-        return range(first, first + self.secret.count("\n") + 1)
-
-
-PLANTED: list[Entry] = []
-DECOYS: list[Entry] = []
+_PLANTED: list[Sample] = []
+_DECOYS: list[Sample] = []
 
 _dice = random.Random("gitopsd held-out 2026-11-30")  # noqa: S311 — a corpus must be the same at every run
 
@@ -157,11 +133,11 @@ def _plant(kind: str, path: str, text: str, value: str) -> None:
     assert text.count(HERE) == 1, path
     text = text.replace(HERE, value)
     assert text.count(value) == 1, (path, "the place of the value is not clear")
-    PLANTED.append(Entry(kind=kind, path=path, text=text, secret=value))
+    _PLANTED.append(Sample(kind=kind, path=path, content=text, secret=value))
 
 
 def _decoy(kind: str, path: str, text: str) -> None:
-    DECOYS.append(Entry(kind=kind, path=path, text=_text(text), secret=None))
+    _DECOYS.append(Sample(kind=kind, path=path, content=_text(text)))
 
 
 _GITHUB = "gh" + "p_"
@@ -1884,4 +1860,14 @@ _decoy(
     f"[org/gnome/terminal/legacy/profiles:/:{_uuid()}]\npalette=['#{_hex(6)}', '#{_hex(6)}']\n\n[org/gnome/seahorse]\nlast-search-text='token'\nserver-publish-to=''\n\n[org/gnome/desktop/privacy]\nremember-recent-files=false\n",
 )
 
-assert len({entry.path for entry in PLANTED + DECOYS}) == len(PLANTED) + len(DECOYS)
+assert len({sample.path for sample in _PLANTED + _DECOYS}) == len(_PLANTED) + len(_DECOYS)
+
+
+def planted() -> list[Sample]:
+    """Files with a secret each."""
+    return list(_PLANTED)
+
+
+def decoys() -> list[Sample]:
+    """Files without one."""
+    return list(_DECOYS)
