@@ -211,8 +211,11 @@ def _in_text(
     found = [
         hit for hit in look(text.name or path, text.text) if hit.line and (text.is_text or rules.has_form(hit.rule))
     ]
-    lines = text.text.decode(errors="replace").split("\n") if matches else []
+    plain = text.text.decode(errors="replace") if matches else ""
+    lines, sealed = plain.split("\n"), rules.sealed_lines(plain)
     for match in matches:
+        if match.line in sealed:
+            continue
         line = lines[match.line - 1] if 0 < match.line <= len(lines) else ""
         if rules.is_false(path, match.rule, match.value, line) or (not text.is_text and rules.is_guess(match.rule)):
             continue

@@ -33,7 +33,15 @@ _ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars
 # What a word may end in that is written in one, such as `remotepass`; and words that end so and are others.
 _ENDS = re.compile(r"\w{2,}(?:password|passwd|passphrase|secret|apikey|pass)")
 _OTHERS = _words("bypass compass encompass overpass surpass trespass underpass topsecret")
-_PREFIXES = _words("no not has is use show hide forgot reset confirm enter your change min max without ask")
+# What a name begins with that is about what is done, and not about what is kept.
+_PREFIXES = _words("""no not has is use show hide forgot reset confirm enter your change min max without ask update generate
+    remember copy type toggle validate verify save get fetch""")
+# Password managers: their names have the word, and what stands after one is a program, a path or a window.
+_MANAGERS = re.compile(
+    r"(?i)(?:1|one)[-_ ]?password|keepass(?:xc|x|dx)?|lastpass|gopass|passbolt|browserpass|proton[-_]?pass|enpass"
+    r"|(?:rofi|qute|wofi|tmux)[-_]pass|passmenu|passage(?![a-z])"
+)
+_SEALED = _words("encrypted sealed")  # the value is encrypted
 _OPEN = _words("public pub peer host foreign primary sort partition cache trusted known")  # keys that are none
 _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
 
@@ -49,12 +57,17 @@ _PLACEHOLDER = re.compile(
 _REFERENCE = re.compile(
     r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*$ | !| `|\{\{|<\(| \#\{
     | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
-    | [\w.-]+:/[\w./-]+$ | ENC\[AES256_GCM, | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
+    | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | \#[0-9a-f]{3,8}$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
     |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
     lookup\( | https?://[^@]*$ )""",
 )
 _CALL = re.compile(r"[A-Za-z_][\w.:>-]*[(\[].*|[a-z_]\w*(?:\.\w+)+|self\.\w+|process\.env\.\w+|os\.\w+.*|config\.\w+.*")
+_KEY_COMBINATION = re.compile(
+    r"(?i)(?:<?(?:ctrl|control|alt|shift|super|meta|cmd|command|mod\d?|hyper|win|option)>?[+-])+(?:.|f\d{1,2}|[a-z]{2,9})"
+    r"|(?:<?[cmsa]-)+.>?"
+)
 _HASH_OF_PASSWORD = re.compile(r"^\$(?:[156y]|2[aby]|7|argon2\w*|scrypt|gy|pbkdf2[\w-]*)\$|^\{(?:SSHA|SHA|CRYPT)")
+_AT = re.compile(r"(?P<before>[^@]+)@[a-z][a-z.,-]+")  # `password@host`, `password@read,add`
 _UUID = re.compile(r"(?i)^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
@@ -73,8 +86,8 @@ def words(name: str) -> list[str]:
 
 def names_secret(name: str) -> bool:
     """Whether a variable of this name would hold a secret."""
-    found = words(name)
-    if not found or found[-1] in _ABOUT or found[0] in _PREFIXES:
+    found = words(_MANAGERS.sub("", name))
+    if not found or found[-1] in _ABOUT or found[0] in _PREFIXES or _SEALED & set(found):
         return False
     if found[-1] == "tokens" and set(found) & _PROGRAMMING:
         return False
@@ -93,12 +106,20 @@ def names_secret(name: str) -> bool:
 
 def names_key(name: str) -> bool:
     """Whether a variable of this name might hold a key, if its value looks like one."""
-    found = words(name)
+    found = words(_MANAGERS.sub("", name))
     return (
         bool(found)
         and not _OPEN & set(found)
-        and found[-1] in ("key", "auth", "api", "hash", "salt", "seed", "sid", "dsn", "code", "pass")
+        and (
+            found[-1] in ("key", "auth", "api", "salt", "seed", "sid", "dsn", "code", "pass")
+            or found[-2:] in (["api", "hash"], ["app", "hash"])  # Telegram's
+        )
     )
+
+
+def names_encrypted(name: str) -> bool:
+    """Whether what stands after this name is encrypted, as in systemd's `SetCredentialEncrypted=`."""
+    return bool(_SEALED & set(words(name)))
 
 
 def is_reference(value: str) -> bool:
@@ -109,6 +130,8 @@ def is_reference(value: str) -> bool:
         or _PLACEHOLDER.match(text)
         or _REFERENCE.match(text)
         or _HASH_OF_PASSWORD.match(text)
+        or _KEY_COMBINATION.fullmatch(text)
+        or ((at := _AT.fullmatch(text)) and _PLACEHOLDER.match(at["before"]))
         or len(set(text)) <= 2
         or list(text) == sorted(text)
     )

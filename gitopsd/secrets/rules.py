@@ -17,6 +17,7 @@ from gitopsd.secrets import data, keys
 
 _BINARY_LOOK = 8192  # bytes
 _DEPTH = 2  # how often what is in base64 is decoded
+_FIELDS = 4  # of a line in a file of passwords
 _LONG_LINE = 4_000  # characters; a longer one is looked at in pieces
 
 _IN_ACTION = re.compile(
@@ -41,7 +42,13 @@ _KEY = re.compile(r"""["']?[\w.-]+["']?\s*[:=](?:\s|$)""")
 _ENTRY = re.compile(
     r"""(?<![\w.-])["']?(?P<key>[\w.-]{1,120})["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
 )
-_OPTION = re.compile(r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)[=\s]+["']?(?P<value>[^\s"']+)""")
+_OPTION = re.compile(r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)(?:[=\s]+|["']\s*,\s*)["']?(?P<value>[^\s"']+)""")
+# An option of a list, whose value is in the next line: JSON and YAML.
+_OPTION_ALONE = re.compile(r"""^\s*(?:-\s+)?["']?(?P<option>--?[a-z][a-z-]*)["']?\s*,?\s*$""")
+_QUERY = re.compile(r"""[?&](?P<key>[A-Za-z][\w.-]{0,40})=(?P<value>[^\s&"'`<>#(){}\[\]\\|;,]{16,})""")
+_PROSE = re.compile(
+    r"(?i)\b(?:password|passwd|passphrase|passwort|kennwort|pw|psk|pin|secret|token)\s+(?:is\s+|ist\s+)?`(?P<value>[^`\s]+)`"
+)
 _URL = re.compile(
     r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s:@/\"'<>]{0,200}):(?P<value>[^\s@/\"'<>]{1,400})@[\w\[{$.-]"
 )
@@ -56,7 +63,23 @@ _CURL = re.compile(
 _SQL = re.compile(r"(?i)\bidentified\s+(?:with\s+\S+\s+)?(?:by|as)\s+(?:password\s+)?'(?P<value>[^'\n]+)'")
 _PIPED = re.compile(
     r"""\b(?:echo|printf)\s+(?:-\w+\s+|["']?%s(?:\\n)?["']?\s+)*["']?(?P<value>[^\s"'|]+)["']?\s*\|\s*"""
-    r"""(?:sudo\b[^\n|]*\s(?:-S|--stdin)\b|[^\n|]*--(?:password|passphrase|token)-?(?:stdin|fd[ =]0)\b)"""
+    r"""(?:sudo\b[^\n|]*\s(?:-S|--stdin)\b|[^\n|]*--(?:passw(?:or)?d|passphrase|token)-?(?:(?:on-|from-)?stdin|fd[ =]0)\b)"""
+)
+# What is typed for a person: by `expect`, to NickServ, and as an argument of a client.
+_EXPECT = re.compile(
+    r"""(?i)(?:assword|assphrase|\bpin\b)[^\n]{0,40}\n?\s*(?-i:send)\s+(?:--\s+)?["'](?P<value>[^"'\\\n]+)(?:\\[rn])*["']"""
+)
+_NICKSERV = re.compile(r"""(?i)\bnickserv\b[\s:]+identify\s+(?:[^\s;"'|]+\s+)?(?P<value>[^\s;"'|]+)""")
+_FREERDP = re.compile(r"""\b\w*freerdp\d?\b[^\n]*\s/(?:p|gp|password|gateway-password):["']?(?P<value>[^\s"']+)""")
+_FTP = re.compile(r"""\b(?:open|lftp)\b[^\n|;]*\s(?:-u|--user)[\s=]+["']?[^\s,"']+,(?P<value>[^\s"']+)""")
+_MPD_HOST = re.compile(r"""\bMPD_HOST\b["']?[\s=:]+["']?(?P<value>[^\s@"'/]+)@[\w.-]""")
+_SASL_PLAIN = re.compile(r"""\bsasl[-_]plain\s*[=\s]\s*["']?[^\s:"']+:(?P<value>[^\s"']+)""")
+_LOGIN_CALL = re.compile(
+    r"""\b(?:auth|authenticate|login|log_in|signin|sign_in)\(\s*(?P<q>["'])[^"'\n]+(?P=q)\s*,\s*(?P<q2>["'])(?P<value>[^"'\n]+)(?P=q2)"""
+)
+# As curl and browsers write them: domain, subdomains, path, secure, expiry, name, value.
+_COOKIE_FILE = re.compile(
+    r"^[\w.#-]+\t(?:TRUE|FALSE)\t[^\t\n]*\t(?:TRUE|FALSE)\t\d+\t[^\t\n]*\t(?P<value>\S{16,})$", re.MULTILINE
 )
 _COOKIE = re.compile(
     r"(?i)\bcookie[\"']?\s*[:=]\s*[\"']?(?:[^\"'\n]{0,300}?;\s*)?[\w.-]{1,80}=(?P<value>[\w%+/.~-]{16,})"
@@ -66,7 +89,10 @@ _JWK = re.compile(r"""["']?kty["']?\s*:[^{}]{0,400}["']?\bd["']?\s*:\s*["'](?P<v
 _SSHPASS = re.compile(
     r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
 )
-_NETRC = re.compile(r"\bpassword\s+(?P<value>\S+)")
+_NETRC = re.compile(
+    r"^(?!\s*#)[^\n]*?\bpassword\s+(?!(?:machine|default|login|account|macdef|password)\b)(?P<value>\S+)", re.MULTILINE
+)
+_MSMTP = re.compile(r"^[ \t]*password[ \t]+(?P<value>\S+)[ \t]*$", re.MULTILINE)
 _NETRC_LINE = re.compile(r"\bmachine\s+\S+\s+login\s+\S+\s+(?:port\s+\S+\s+)?password\s+(?P<value>\S+)")
 _WORDS = re.compile(
     r"""^\s*(?:set\s+(?:-\w+\s+)+|setenv\s+)?(?P<key>[A-Za-z_][\w-]*)\s+["']?(?P<value>[^\s"']+)["']?\s*$"""
@@ -127,6 +153,22 @@ _SOPS = re.compile(rb"(?m)^\s*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sop
 _ENCRYPTED = re.compile(
     rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
 )
+_QUERY_KEYS = frozenset(("appid", "app_id", "sig", "signature"))
+_STRING_TAG = re.compile(r"!(?:str|binary)\b")
+# Texts that people read: a word after `password` is its translation.
+_TRANSLATION = re.compile(
+    r"(?i)(?:^|/)(?:i18n|l10n|locales?|lang(?:uage)?s?|translations?|messages)/"
+    r"|(?:^|/)[a-z]{2}(?:[-_][a-z]{2})?\.(?:json|ya?ml|properties|ftl|strings|po)$"
+)
+_TRANSLATED = re.compile(r"[^\W\d_]+(?:[-' ][^\W\d_]+)*")
+_SEALED_SECRET = re.compile(r"(?m)^kind:\s*[\"']?SealedSecret\b")
+_SEALED_DATA = re.compile(r"(?m)^(?P<indent> *)encryptedData:\s*\n(?:(?P=indent) +.*\n?)*")
+# A file that is nothing but passwords: its name says so, and it has no more than a few words in a line.
+_ATTRIBUTES = re.compile(r"^(?:encrypted_|private_|readonly_|empty_|create_|modify_|exact_|literal_|dot_|\.)+")
+_NO_PASSWORD_FILE = re.compile(
+    r"(?i)^(?:executable_|run_|symlink_|\.git)|\.(?!txt$|conf$|tmpl$|secrets?$|cred$|auth$|key$)\w+$"
+)
+_FIELD = re.compile(r"[^\s:\"']+")
 _CHEZMOI_DATA = re.compile(r"(?:^|/)\.chezmoidata(?:\.[a-z]+$|/)|(?:^|/)\.?chezmoi\.(?:toml|ya?ml|jsonc?)(?:\.tmpl)?$")
 
 
@@ -266,6 +308,8 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
     if re.search(r"(?:op|vault|bw|pass|secret)://\S*$", before):
         return True
     name = _PAIR.search(line)
+    if name and keys.names_encrypted(name["key"]):
+        return True
     return bool(name and keys.words(name["key"])[-1:] in (["hash"], ["digest"], ["checksum"], ["rev"], ["commit"]))
 
 
@@ -336,13 +380,25 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
         ("openvpn-password", _OVPN_USER),
         ("private-jwk", _JWK),
         ("cookie", _COOKIE),
+        ("cookie", _COOKIE_FILE),
+        ("password-in-script", _EXPECT),
+        ("password-in-script", _NICKSERV),
+        ("password-in-script", _LOGIN_CALL),
+        ("password-in-command", _FREERDP),
+        ("password-in-command", _FTP),
+        ("mpd-password", _MPD_HOST),
+        ("sasl-password", _SASL_PLAIN),
     ):
         for match in pattern.finditer(bare):
             value = match["value"] or match["value2"]
+            if rule == "cookie":
+                value = value.rpartition("=")[2]
             if not keys.is_reference(value) and (rule != "cookie" or keys.looks_random(value)):
                 at = bare.find(value, match.start())
                 found.add_line(rule, bare.count("\n", 0, at) + 1, value)
     _by_pattern("netrc-password", _NETRC if "netrc" in name or "authinfo" in name else _NETRC_LINE, bare, found)
+    if "msmtp" in path:
+        _by_pattern("msmtp-password", _MSMTP, bare, found)
     if "pgpass" in name:
         _by_pattern("pgpass-password", _PGPASS, bare, found)
     if name.endswith((".nmconnection", ".nmconnection.tmpl")) or "wpa_supplicant" in name or "iwd" in path:
@@ -350,14 +406,17 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     _scan_actions(text, found)
     variables = data.names_by_line(path.removesuffix(".tmpl"), bare) if _CHEZMOI_DATA.search(path) else None
     secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
-    in_data, locked = False, is_lock_file(path)
-    lines = bare.splitlines()
+    in_data, locked, translated = False, is_lock_file(path), bool(_TRANSLATION.search(path))
+    lines = _without_sealed(bare).splitlines()
+    for number, value in _in_password_file(path, lines):
+        found.add_line("password-file", number, value)
     for number, line in enumerate(lines, 1):
         if locked:
             continue
         for piece in _pieces(line):
             for rule, value in _pairs(piece):
-                found.add_line(rule, number, value)
+                if not (translated and _TRANSLATED.fullmatch(value)):
+                    found.add_line(rule, number, value)
         if len(line) > _LONG_LINE:
             continue
         if (after := _CONTINUED.search(line)) and number < len(lines):
@@ -366,6 +425,9 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
             if not (_PAIR.match(rest) or _KEY.match(rest) or rest.startswith("- ")):
                 for rule, value in _pairs(f"{line[: after.end('head')]} {rest}"):
                     found.add_line(rule, number + 1, value)
+        if (option := _OPTION_ALONE.match(line)) and number < len(lines):
+            for rule, value in _pairs(f"{option['option']}={lines[number][:_LONG_LINE].strip().removeprefix('- ')}"):
+                found.add_line(rule, number + 1, value)
         if variables is not None and (entry := _ENTRY.search(line.strip())):
             key, value = variables.get(number, entry["key"]), entry["value"].strip()
             secret = is_secret(key) or keys.names_secret(key) or names_api(key)
@@ -378,6 +440,40 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
                 in_data = False
             elif in_data and (entry := _ENTRY.search(line.strip())) and not keys.is_reference(entry["value"]):
                 found.add_line("kubernetes-secret", number, entry["value"])
+
+
+def sealed_lines(text: str) -> frozenset[int]:
+    """The lines, from 1, of a manifest that only its cluster can read."""
+    if not _SEALED_SECRET.search(text):
+        return frozenset()
+    plain = _without_sealed(text).split("\n")
+    return frozenset(number for number, line in enumerate(text.split("\n"), 1) if line != plain[number - 1])
+
+
+def _without_sealed(text: str) -> str:
+    """A manifest without what only its cluster can read, its lines kept."""
+    if not _SEALED_SECRET.search(text):
+        return text
+    return _SEALED_DATA.sub(lambda match: "\n" * match.group().count("\n"), text)
+
+
+def _in_password_file(path: str, lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """The passwords of a file that holds nothing else: `vault_pass.txt`, `openvpn/auth.txt`, `davfs2/secrets`."""
+    directory, _, file = path.removesuffix(".tmpl").rpartition("/")
+    name = _ATTRIBUTES.sub("", file)
+    if _NO_PASSWORD_FILE.search(file) or _NO_PASSWORD_FILE.search(name):
+        return
+    stem = name.partition(".")[0]
+    parent = _ATTRIBUTES.sub("", directory.rpartition("/")[2])
+    if not (keys.names_secret(stem) or (stem == "auth" and parent)):
+        return
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    if any(len(line.split()) > _FIELDS or re.search(r"[(){}\[\];|<>`$=]\s|\s[={}<>|&]", line) for _, line in filled):
+        return  # a program, a configuration or prose
+    for number, line in filled:
+        for field in _FIELD.findall(re.sub(r"\b[a-z]+://\S+", "", line)):
+            if keys.looks_made_up(field) or keys.looks_random(field):
+                yield number, field
 
 
 def names_api(name: str) -> bool:
@@ -417,6 +513,10 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         if line[: match.start()].endswith(("$", "${")):
             continue  # the expansion of a variable, and not its assignment
         key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
+        if keys.names_encrypted(key):
+            return  # what stands behind it is, whatever it is called in there
+        if match["type"] and not _STRING_TAG.match(match["type"]):
+            continue  # `!secret name`, `!vault |`: where it is
         quoted = match["bare"] is None
         value = next(filter(None, map(match.group, ("double", "single", "nix", "lua", "tick", "bare"))), "")
         if not quoted:
@@ -431,6 +531,13 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             yield "random-after-key", value
     if (words := _WORDS.match(line)) and keys.names_secret(words["key"]) and keys.looks_made_up(words["value"]):
         yield "literal-after-secret-key", words["value"]
+    for match in _QUERY.finditer(line):
+        key = match["key"]
+        if (keys.names_secret(key) or keys.names_key(key) or key.lower() in _QUERY_KEYS) and _is_key(match["value"]):
+            yield "key-in-url", match["value"]
+    for match in _PROSE.finditer(line):
+        if keys.looks_made_up(match["value"]):
+            yield "password-in-prose", match["value"]
     for match in _OPTION.finditer(line):
         if keys.names_secret(match["key"]) and _is_secret(match["key"], match["value"], quoted=True):
             yield "password-in-command", match["value"]
@@ -471,6 +578,8 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
     if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value):
         return False
     named = keys.words(key)
+    if not quoted:
+        value = value.lstrip("[{(")  # the first of a list
     if not quoted and keys.is_call(value):
         return False
     if re.search(r"\s", value):
