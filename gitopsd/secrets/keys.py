@@ -28,45 +28,57 @@ _ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars
     link location lookup manager max message method min mode model name names number oauth only option page path paths
     pattern placeholder plugin policy port prefix prompt provider reader ref regex required reset retries role rotation
     rule rules salt screen script selector server service size socket source status store strength style suffix text
-    timeout title tool tooltip ttl type uri url usage use user username uuid validation validator var variable version
+    timeout title tool tooltip ttl type budget exclude excludes include includes uri url usage use user username uuid validation validator var variable version
     view visibility visible wait warning window hash digest checksum algorithm hashes iterations mapping map""")
 # What a word may end in that is written in one, such as `remotepass`; and words that end so and are others.
 _ENDS = re.compile(r"\w{2,}(?:password|passwd|passphrase|secret|apikey|pass)")
 _OTHERS = _words("bypass compass encompass overpass surpass trespass underpass topsecret")
 # What a name begins with that is about what is done, and not about what is kept.
 _PREFIXES = _words("""no not has is use show hide forgot reset confirm enter your change min max without ask update generate
-    remember copy type toggle validate verify save get fetch""")
+    remember copy type toggle validate verify save get fetch list export import print fake dummy mock example sample""")
 # Password managers: their names have the word, and what stands after one is a program, a path or a window.
 _MANAGERS = re.compile(
     r"(?i)(?:1|one)[-_ ]?password|keepass(?:xc|x|dx)?|lastpass|gopass|passbolt|browserpass|proton[-_]?pass|enpass"
     r"|(?:rofi|qute|wofi|tmux)[-_]pass|passmenu|passage(?![a-z])"
 )
-_SEALED = _words("encrypted sealed")  # the value is encrypted
+_SEALED = _words("encrypted hashed sealed")  # and so is the value
 _OPEN = _words("public pub peer host foreign primary sort partition cache trusted known")  # keys that are none
 _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
 
 _PLACEHOLDER = re.compile(
     r"""(?ix) ^(?: (?:x|\*|\.|-|_|•|0|\?){3,} | .*(?:change[-_ ]?me|replace[-_ ]?me|your[-_ ]|example|dummy|sample
     |placeholder|redacted|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
-    | <.*> | \[.*\] | (?:my|the|a|some)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
-    |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
+    | \S*(?:…|\*{3,}) | \S{1,20}\.{3}  # cut short
+    | <.*> | \[.*\] | (?:my|the|a|some|test|super|top|very|your\w*?)?[-_ ]?(?:s3cre?t|s3cr3t|sekrit|hunter2|secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
+    |postgres|root|admin|guest|changeit|raspberry|error|warning|ignore|absent|present|user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
     |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|oauthbearer|xoauth2|plain|login|cram-md5|scram|pinentry|keyring|gnome-keyring|libsecret
     |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,2} )$""",
 )
+_SHOUTED = re.compile(
+    r"_*[A-Z_]*(?:SECRET|TOKEN|PASSWORD|APIKEY|API_KEY)[A-Z_]*|__[A-Z][A-Z_]+__"
+)  # in capitals, for another
+# What is typed when something has to stand there.
+_FILLER = re.compile(r"(?i)abc_?123|abcdef|0?12345|deadbeef|foobar|qwerty")
 # A value that says where the secret is and not what it is.
 _REFERENCE = re.compile(
-    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*$ | !| `|\{\{|<\(| \#\{
+    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | \[\^
+    | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrt] | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
     | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
-    | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | \#[0-9a-f]{3,8}$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
+    | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | (?:[a-z]+[:\ ])*\#[0-9a-f]{3,8}(?:\s.*)?$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
     |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
     lookup\( | https?://[^@]*$ )""",
 )
-_CALL = re.compile(r"[A-Za-z_][\w.:>-]*[(\[].*|[a-z_]\w*(?:\.\w+)+|self\.\w+|process\.env\.\w+|os\.\w+.*|config\.\w+.*")
+_CALL = re.compile(
+    r"[A-Za-z_][\w.:>?-]*[(\[{].*|\(.*|[a-z_]\w*(?:\??\.\w+)+(?:[!;,]|\+\+|--)?|\w+(?:::\w+)+(?:::)?|\.[A-Za-z_]+(?:\.[A-Za-z_]+)*(?:\(.*)?"
+    r"|self\.\w+|process\.env\.\w+!?|os\.\w+.*|config\.\w+.*"
+)
 _KEY_COMBINATION = re.compile(
     r"(?i)(?:<?(?:ctrl|control|alt|shift|super|meta|cmd|command|mod\d?|hyper|win|option)>?[+-])+(?:.|f\d{1,2}|[a-z]{2,9})"
     r"|(?:<?[cmsa]-)+.>?"
 )
-_HASH_OF_PASSWORD = re.compile(r"^\$(?:[156y]|2[aby]|7|argon2\w*|scrypt|gy|pbkdf2[\w-]*)\$|^\{(?:SSHA|SHA|CRYPT)")
+_HASH_OF_PASSWORD = re.compile(
+    r"^\$(?:[156y]|2[aby]|7|argon2\w*|scrypt|gy|pbkdf2[\w-]*)\$|^\{(?:(?:SSHA|SHA|CRYPT)|[0-9a-f]{40}\S{8})"
+)
 _AT = re.compile(r"(?P<before>[^@]+)@[a-z][a-z.,-]+")  # `password@host`, `password@read,add`
 _UUID = re.compile(r"(?i)^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
@@ -87,12 +99,20 @@ def words(name: str) -> list[str]:
 def names_secret(name: str) -> bool:
     """Whether a variable of this name would hold a secret."""
     found = words(_MANAGERS.sub("", name))
-    if not found or found[-1] in _ABOUT or found[0] in _PREFIXES or _SEALED & set(found):
+    if (
+        not found
+        or found[-1] in _ABOUT
+        or found[-1].removesuffix("s") in _ABOUT
+        or found[0] in _PREFIXES
+        or _SEALED & set(found)
+    ):
         return False
     if found[-1] == "tokens" and set(found) & _PROGRAMMING:
         return False
     if found[:2] == ["password", "store"]:
         return False  # pass's own variables, which name a directory and public keys
+    if found == ["pat"] or found[:2] == ["x", "amz"] or found[-2:] == ["key", "code"]:
+        return False  # a pattern; parts of a signed address, which ends; a keyboard's
     if any(word in _SECRET and (word not in _WEAK or word == found[-1]) for word in found):
         return True
     if (_ENDS.fullmatch(found[-1]) and found[-1] not in _OTHERS) or tuple(found[-2:]) in _PHRASES:
@@ -111,7 +131,7 @@ def names_key(name: str) -> bool:
         bool(found)
         and not _OPEN & set(found)
         and (
-            found[-1] in ("key", "auth", "api", "salt", "seed", "sid", "dsn", "code", "pass")
+            found[-1] in ("key", "auth", "api", "salt", "seed", "sid", "dsn", "code", "pass", "pat")
             or found[-2:] in (["api", "hash"], ["app", "hash"])  # Telegram's
         )
     )
@@ -124,9 +144,12 @@ def names_encrypted(name: str) -> bool:
 
 def is_reference(value: str) -> bool:
     """Whether a value says where the secret is, or is a placeholder, and no secret itself."""
-    text = value.strip()
+    text = value.strip().strip("'\"")
     return bool(
         not text
+        or _MANAGERS.fullmatch(text)
+        or _SHOUTED.fullmatch(text)
+        or (len(text) >= 12 and max(Counter(text).values()) > 0.6 * len(text))
         or _PLACEHOLDER.match(text)
         or _REFERENCE.match(text)
         or _HASH_OF_PASSWORD.match(text)
@@ -158,6 +181,21 @@ def looks_random(value: str, *, least: int = 16) -> bool:
         return False
     kinds = sum(bool(re.search(pattern, value)) for pattern in (r"[a-z]", r"[A-Z]", r"\d"))
     return kinds >= 2 and entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F]+", value) else 3.4)
+
+
+def is_filler(value: str) -> bool:
+    """Whether a value has in it what nobody would get from a machine, and many write into examples."""
+    return bool(_FILLER.search(value))
+
+
+def is_words(value: str) -> bool:
+    """Whether a value is made of words, as names are: `EnableStandardClick`, `hs_spaces_2`."""
+    found = [word for word in words(value) if not word.isdigit()]
+    return (
+        bool(found)
+        and sum(map(len, found)) >= 3.4 * len(found)
+        and all(re.search(r"[aeiouy]", word) for word in found if len(word) > 3)
+    )
 
 
 def looks_made_up(value: str) -> bool:

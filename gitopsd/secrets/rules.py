@@ -33,27 +33,31 @@ _PAIR = re.compile(
     r"""(?<!\w)(?P<key>["']?(?:--?|//[\w@/:.-]{0,200}/:)?[A-Za-z_][\w.-]{0,120}["']?(?:\[["'][\w.-]+["']\])?)
         (?P<sep>\s*(?:=>|:=|\?=|\+=|==?|:)\s*|(?<=[\w-])\s+(?=["']))
         (?P<type>!\w+\s+)?
-        (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|''(?P<nix>[^'\n]+)''|\[\[(?P<lua>[^\]\n]+)\]\]|`(?P<tick>[^`\n]+)`
-        |'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'#;,&|<>)}\]][^\s"';,&|<>)}\]]*))""",
+        (?:"(?P<double>(?:[^"\\\n]|\\.)*)"|''(?P<nix>[^'\s][^'\n]*)''|\[\[(?P<lua>[^\]\n]+)\]\]|`(?P<tick>[^`\n]+)`
+        |'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'`#;,&|<>)}\]][^\s"'`;,&|<>)}\]]*))""",
     re.VERBOSE,
 )
-_CONTINUED = re.compile(r"""(?P<head>(?<![\w.-])[\w.-]{1,120}["']?\s*[:=])\s*(?:[>|][+-]?\d?|\\)?\s*$""")
+_CONTINUED = re.compile(
+    r"""(?P<head>(?<![\w.-])[\w.-]{1,120}["']?\s*(?P<sign>[:=]))\s*(?P<folded>[>|][+-]?\d?|\\)?\s*$"""
+)
 _KEY = re.compile(r"""["']?[\w.-]+["']?\s*[:=](?:\s|$)""")
 _ENTRY = re.compile(
-    r"""(?<![\w.-])["']?(?P<key>[\w.-]{1,120})["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
+    r"""(?<![\w./-])["']?(?P<key>[\w.-]{1,120})["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
 )
-_OPTION = re.compile(r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)(?:[=\s]+|["']\s*,\s*)["']?(?P<value>[^\s"']+)""")
+_OPTION = re.compile(
+    r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)(?:[=\s]+|["']\s*,\s*)["']?(?P<value>(?!-|\d?[<>])[^\s"'`\])]+)"""
+)
 # An option of a list, whose value is in the next line: JSON and YAML.
 _OPTION_ALONE = re.compile(r"""^\s*(?:-\s+)?["']?(?P<option>--?[a-z][a-z-]*)["']?\s*,?\s*$""")
 _QUERY = re.compile(r"""[?&](?P<key>[A-Za-z][\w.-]{0,40})=(?P<value>[^\s&"'`<>#(){}\[\]\\|;,]{16,})""")
 _PROSE = re.compile(
-    r"(?i)\b(?:password|passwd|passphrase|passwort|kennwort|pw|psk|pin|secret|token)\s+(?:is\s+|ist\s+)?`(?P<value>[^`\s]+)`"
+    r"(?i)\b(?:password|passwd|passphrase|passwort|kennwort|pw|psk|secret|token)\s+(?:is\s+|ist\s+)?`(?P<value>[^`\s]+)`"
 )
 _URL = re.compile(
     r"(?i)\b[a-z][a-z0-9+.-]{1,20}://(?P<user>[^\s:@/\"'<>]{0,200}):(?P<value>[^\s@/\"'<>]{1,400})@[\w\[{$.-]"
 )
 _HEADER = re.compile(
-    r"(?i)\b(?:authorization|proxy-authorization)\b[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token)\s+(?P<value>[\w+/=.~-]{8,})"
+    r"(?i)\b(?:authorization|proxy-authorization)\b[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|token)\s+(?P<value>[\w+/=.~-]{12,})|basic\s+(?P<value2>[\w+/=-]{8,}))"
 )
 _API_HEADER = re.compile(r"(?i)\bx-[\w-]*(?:key|token|secret|auth)\s*:\s*(?P<value>[^\s\"']{8,})")
 _CURL = re.compile(
@@ -107,6 +111,8 @@ _XML = re.compile(
 _PEM = re.compile(
     r"-----BEGIN (?P<kind>[A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?|OpenVPN (?:Static key V1|tls-crypt-v2 \w+ key))-----\s*(?P<value>[A-Za-z0-9+/=:,.\s\\-]{40,})"
 )
+_PEM_LINE = re.compile(r"[A-Za-z0-9+/=]{32}")
+_SIGNED = "X-Amz-Credential="  # the id of a key in an address; the key is not in it
 _TOKENS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (rule, re.compile(pattern))
     for rule, pattern in (
@@ -147,7 +153,18 @@ _LOCK_FILE = re.compile(
 )
 _KEYSTORE = re.compile(r"(?i)\.(?:p12|pfx|jks|keystore|kdbx|ppk|kwl|keyring)$")
 _KEYSTORE_MAGIC = (b"\x03\xd9\xa2\x9a", b"\xfe\xed\xfe\xed", b"KWALLET\n", b"GnomeKeyring\n")
-_PUBLIC = re.compile(r"^(?:ssh-(?:rsa|ed25519)|ecdsa-|sk-|-----BEGIN (?:PUBLIC KEY|CERTIFICATE))")
+# A public key; what a service gives out to be put into pages.
+_PUBLIC = re.compile(
+    r"^(?:ssh-(?:rsa|ed25519)|ecdsa-|sk-(?:ssh|ecdsa)-|-----BEGIN (?:PUBLIC KEY|CERTIFICATE)|mQ[EGIS][NiBMu]|mDME|mI0E|xsFN|xsBN|xjME"
+    r"|phc_|pk_(?:live|test)_)"
+)
+# The token in the address of a picture is for everybody who sees it.
+_BADGE = re.compile(r"https?://[^\s\"'()<>]+\.svg\?[^\s\"'()<>]*")
+_SECTION = re.compile(r"""^\s*\[[\w.-]+\s+"[^"\n]*"\]\s*$""")  # of a configuration of git
+_EMPTY_FOR_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+=\$?")  # `github.com={{ … }}` without the action
+_FOLLOWS = re.compile(
+    r"""(?:local|export|readonly|declare|typeset|let|const|var|set)\s|[^\s"']+[:=](?:\s|$)|//\S+[:=]"""
+)
 _PGP_ID = re.compile(r"(?:0x)?[0-9A-F]{8,40}")
 _SOPS = re.compile(rb"(?m)^\s*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
 _ENCRYPTED = re.compile(
@@ -168,6 +185,30 @@ _ATTRIBUTES = re.compile(r"^(?:encrypted_|private_|readonly_|empty_|create_|modi
 _NO_PASSWORD_FILE = re.compile(
     r"(?i)^(?:executable_|run_|symlink_|\.git)|\.(?!txt$|conf$|tmpl$|secrets?$|cred$|auth$|key$)\w+$"
 )
+# Words of names whose values people make up.
+_FOR_PEOPLE = frozenset(
+    (
+        *(
+            "password",
+            "passwd",
+            "passwort",
+            "kennwort",
+            "pass",
+            "passphrase",
+            "passcode",
+            "pw",
+            "pwd",
+            "psk",
+            "pin",
+            "secret",
+            "secrets",
+        ),
+        *("mnemonic", "phrase", "preshared", "cred", "creds", "credential", "credentials", "otp"),
+    )
+)
+_BY_SERVICES = frozenset((before, "secret") for before in ("client", "app", "consumer", "oauth"))
+# What no machine makes: a word, `user@host`, words and small numbers.
+_NO_TOKEN = re.compile(r"[A-Za-z]{1,15}|[a-z]+@[a-z]+|(?:[a-z]+|\d{1,3})(?:[-_./:](?:[a-z]+|\d{1,3}))+")
 _FIELD = re.compile(r"[^\s:\"']+")
 _CHEZMOI_DATA = re.compile(r"(?:^|/)\.chezmoidata(?:\.[a-z]+$|/)|(?:^|/)\.?chezmoi\.(?:toml|ya?ml|jsonc?)(?:\.tmpl)?$")
 
@@ -298,8 +339,10 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
     if guess and re.fullmatch(r"[0-9A-F]{40}", value):
         return True  # a fingerprint as gpg prints it
     if not guess:
-        return bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
-    if keys.is_reference(value):
+        short = len(value) < 60 and keys.is_reference(value)  # in the body of a key any word may come up
+        signed = rule.startswith("aws") and line[: line.find(value)].endswith(_SIGNED)
+        return short or signed or bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
+    if keys.is_reference(value) or keys.is_filler(value):
         return True
     at = line.find(value)
     before = line[:at] if at >= 0 else ""
@@ -364,11 +407,13 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     name = path.rpartition("/")[2].lower()
     for rule, pattern in _TOKENS:
         for match in pattern.finditer(text):
-            if "example" not in match.group().lower() and len(set(match.group()[-16:])) > 4:
+            signed = rule == "aws-access-key" and text[: match.start()].endswith(_SIGNED)
+            if not signed and "example" not in match.group().lower() and len(set(match.group()[-16:])) > 4:
                 found.add(rule, match.start(), match.group())
     for match in _PEM.finditer(text):
-        found.add("private-key", match.start(), match["value"])
-    bare = without_actions(text)
+        if _PEM_LINE.search(match["value"]):
+            found.add("private-key", match.start(), match["value"])
+    bare = _BADGE.sub("", without_actions(text))
     for rule, pattern in (
         ("password-in-url", _URL),
         ("authorization-header", _HEADER),
@@ -422,7 +467,10 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
         if (after := _CONTINUED.search(line)) and number < len(lines):
             # `password: >-`, `password =\` or `"password":`, and the value in the next line.
             rest = lines[number][:_LONG_LINE].strip()
-            if not (_PAIR.match(rest) or _KEY.match(rest) or rest.startswith("- ")):
+            needs_quote = after["sign"] == "=" and not after["folded"]  # `key=` alone is an empty value
+            if not (_PAIR.match(rest) or _KEY.match(rest) or _FOLLOWS.match(rest) or rest.startswith("- ")) and (
+                rest[:1] in ("'", '"') or not needs_quote
+            ):
                 for rule, value in _pairs(f"{line[: after.end('head')]} {rest}"):
                     found.add_line(rule, number + 1, value)
         if (option := _OPTION_ALONE.match(line)) and number < len(lines):
@@ -430,7 +478,9 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
                 found.add_line(rule, number + 1, value)
         if variables is not None and (entry := _ENTRY.search(line.strip())):
             key, value = variables.get(number, entry["key"]), entry["value"].strip()
-            secret = is_secret(key) or keys.names_secret(key) or names_api(key)
+            secret = is_secret(key) or (
+                not _PGP_ID.fullmatch(value) and (keys.names_secret(key) or (names_api(key) and _might_be_key(value)))
+            )
             if secret and not keys.is_reference(value) and len(value) > 3:
                 found.add_line("secret-in-chezmoidata", number, value)
         if secret_manifest:
@@ -483,7 +533,7 @@ def names_api(name: str) -> bool:
 
 def _by_pattern(rule: str, pattern: re.Pattern[str], text: str, found: _Findings) -> None:
     for match in pattern.finditer(text):
-        if not keys.is_reference(match["value"]):
+        if not keys.is_reference(match["value"].strip("\"'")):
             found.add_line(rule, text.count("\n", 0, match.start("value")) + 1, match["value"])
 
 
@@ -506,21 +556,26 @@ def _scan_actions(text: str, found: _Findings) -> None:
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:
     """What stands after a secret's name in one line."""
-    at = 0
+    at = 0 if not _SECTION.match(line) else len(line)
     while match := _PAIR.search(line, at):
         # From behind the name on: in `a = b = "c"` the second name counts as well.
         at = match.end("key")
-        if line[: match.start()].endswith(("$", "${")):
+        before = line[: match.start()]
+        if before.endswith("$") or before.rfind("${") > before.rfind("}"):
             continue  # the expansion of a variable, and not its assignment
         key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
         if keys.names_encrypted(key):
             return  # what stands behind it is, whatever it is called in there
         if match["type"] and not _STRING_TAG.match(match["type"]):
             continue  # `!secret name`, `!vault |`: where it is
+        if match["key"].startswith("_") and match["sep"].isspace():
+            continue  # a call in a shell script
         quoted = match["bare"] is None
         value = next(filter(None, map(match.group, ("double", "single", "nix", "lua", "tick", "bare"))), "")
         if not quoted:
             value = _whole(line, match, value)
+        if match["tick"] and not keys.looks_made_up(value):
+            continue  # prose about a name
         if key.lstrip("/:").split(":")[-1] in ("_auth", "_authToken", "_password") and not keys.is_reference(value):
             yield "npm-credentials", value
         elif key == "auth" and _is_user_and_password(value):
@@ -529,7 +584,12 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
             yield "literal-after-secret-key", value
         elif keys.names_key(key) and _is_key(value):
             yield "random-after-key", value
-    if (words := _WORDS.match(line)) and keys.names_secret(words["key"]) and keys.looks_made_up(words["value"]):
+    if (
+        (words := _WORDS.match(line))
+        and not words["key"].startswith("_")
+        and keys.names_secret(words["key"])
+        and keys.looks_made_up(words["value"])
+    ):
         yield "literal-after-secret-key", words["value"]
     for match in _QUERY.finditer(line):
         key = match["key"]
@@ -575,12 +635,17 @@ def _whole(line: str, match: re.Match[str], value: str) -> str:
 def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
     """Whether what stands after a secret's name is a secret."""
     value = value.strip().rstrip(",;")
-    if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value):
+    if not quoted and not value.endswith("}") and not keys.is_reference(value):
+        # The first of a list, the end of a clause, and what an escaped end of line stands behind.
+        value = value.lstrip("[{").rstrip(":`").partition("\\n")[0]
+    if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value) or _EMPTY_FOR_HOST.fullmatch(value):
         return False
     named = keys.words(key)
-    if not quoted:
-        value = value.lstrip("[{(")  # the first of a list
-    if not quoted and keys.is_call(value):
+    if named[-1:] == ["pin"] and len(value) > 16:
+        return False  # what a dependency is pinned to
+    if not quoted and (keys.is_call(value) or value.endswith(":*") or re.fullmatch(r"-[A-Za-z-]+", value)):
+        return False
+    if not _is_for_people(named) and (keys.is_filler(value) or _NO_TOKEN.fullmatch(value)):
         return False
     if re.search(r"\s", value):
         # A passphrase, or a sentence about one.
@@ -598,10 +663,15 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
         "confirm",
         "new",
         "old",
+        "did",
+        "is",
+        "has",
     }:
         return False
     if re.fullmatch(r"[a-z]{6,7}", value) or (_PGP_ID.fullmatch(value) and "signing" in named):
         return False  # a word; the id of a public key
+    if re.fullmatch(r"\d{1,3}(?:[_,]\d{3})+", value):
+        return False  # a number
     if re.fullmatch(r"(?:0x)?\d+(?:\.\d+)?(?:ms|s|m|h|d)?", value) and len(value) < 8:
         return False
     if not quoted and re.fullmatch(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*", value):
@@ -609,12 +679,32 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
             return True
         return {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named) != set() and len(value) >= 8
     # The name of an environment variable, or of something: words, and nothing that was made up.
-    return not re.fullmatch(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+|[a-z]+(?:[-_./][a-z]+)+", value)
+    return not re.fullmatch(r"_*[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_*|[a-z]+(?:[-_./][a-z]+)+", value)
+
+
+def _is_for_people(named: Sequence[str]) -> bool:
+    if tuple(named[-2:]) in _BY_SERVICES:
+        return False
+    return bool(_FOR_PEOPLE.intersection(named)) or any(word.endswith(("pass", "password")) for word in named)
 
 
 def _is_key(value: str) -> bool:
     return keys.looks_random(value, least=20) and not (
-        keys.is_uuid(value) or keys.is_call(value) or _PGP_ID.fullmatch(value)
+        keys.is_uuid(value)
+        or keys.is_call(value)
+        or keys.is_words(value)
+        or not re.search(r"\d", value)
+        or _PGP_ID.fullmatch(value)
+        or _PUBLIC.match(value)
+    )
+
+
+def _might_be_key(value: str) -> bool:
+    return not re.search(r"\s", value) and (
+        keys.looks_made_up(value)
+        or bool(
+            len(value) >= 8 and re.search(r"[a-z]", value) and re.search(r"[A-Z]", value) and not keys.is_words(value)
+        )
     )
 
 
