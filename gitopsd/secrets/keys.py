@@ -61,7 +61,7 @@ _SHOUTED = re.compile(
 _FILLER = re.compile(r"(?i)abc_?123|abcdef|0?12345|deadbeef|foobar|qwerty")
 # A value that says where the secret is and not what it is.
 _REFERENCE = re.compile(
-    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | \[\^
+    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | [\w.@-]+\.(?:desktop|service|socket|timer|target)$ | \[\^
     | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrt] | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
     | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
     | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | (?:[a-z]+[:\ ])*\#[0-9a-f]{3,8}(?:\s.*)?$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl

@@ -49,7 +49,7 @@ _OPTION = re.compile(
 )
 # An option of a list, whose value is in the next line: JSON and YAML.
 _OPTION_ALONE = re.compile(r"""^\s*(?:-\s+)?["']?(?P<option>--?[a-z][a-z-]*)["']?\s*,?\s*$""")
-_QUERY = re.compile(r"""[?&](?P<key>[A-Za-z][\w.-]{0,40})=(?P<value>[^\s&"'`<>#(){}\[\]\\|;,]{16,})""")
+_QUERY = re.compile(r"""[?&](?P<key>[A-Za-z][\w.-]{0,40})=(?P<value>[^\s&"'`<>#(){}\[\]\\|;,]{16,400})""")
 _PROSE = re.compile(
     r"(?i)\b(?:password|passwd|passphrase|passwort|kennwort|pw|psk|secret|token)\s+(?:is\s+|ist\s+)?`(?P<value>[^`\s]+)`"
 )
@@ -74,8 +74,10 @@ _EXPECT = re.compile(
     r"""(?i)(?:assword|assphrase|\bpin\b)[^\n]{0,40}\n?\s*(?-i:send)\s+(?:--\s+)?["'](?P<value>[^"'\\\n]+)(?:\\[rn])*["']"""
 )
 _NICKSERV = re.compile(r"""(?i)\bnickserv\b[\s:]+identify\s+(?:[^\s;"'|]+\s+)?(?P<value>[^\s;"'|]+)""")
-_FREERDP = re.compile(r"""\b\w*freerdp\d?\b[^\n]*\s/(?:p|gp|password|gateway-password):["']?(?P<value>[^\s"']+)""")
-_FTP = re.compile(r"""\b(?:open|lftp)\b[^\n|;]*\s(?:-u|--user)[\s=]+["']?[^\s,"']+,(?P<value>[^\s"']+)""")
+_FREERDP = re.compile(
+    r"""\b\w*freerdp\d?\b[^\n]{0,400}\s/(?:p|gp|password|gateway-password):["']?(?P<value>[^\s"']+)"""
+)
+_FTP = re.compile(r"""\b(?:open|lftp)\b[^\n|;]{0,200}\s(?:-u|--user)[\s=]+["']?[^\s,"']+,(?P<value>[^\s"']+)""")
 _MPD_HOST = re.compile(r"""\bMPD_HOST\b["']?[\s=:]+["']?(?P<value>[^\s@"'/]+)@[\w.-]""")
 _SASL_PLAIN = re.compile(r"""\bsasl[-_]plain\s*[=\s]\s*["']?[^\s:"']+:(?P<value>[^\s"']+)""")
 _LOGIN_CALL = re.compile(
@@ -94,7 +96,8 @@ _SSHPASS = re.compile(
     r"""\bsshpass\s+-p\s*["']?(?P<value>[^\s"']+)|\bmysql(?:dump)?\b[^\n]*\s-p(?P<value2>[^\s"'-][^\s"']*)"""
 )
 _NETRC = re.compile(
-    r"^(?!\s*#)[^\n]*?\bpassword\s+(?!(?:machine|default|login|account|macdef|password)\b)(?P<value>\S+)", re.MULTILINE
+    r"^(?![ \t]*#)[^\n]*?\bpassword\s+(?!(?:machine|default|login|account|macdef|password)\b)(?P<value>\S+)",
+    re.MULTILINE,
 )
 _MSMTP = re.compile(r"^[ \t]*password[ \t]+(?P<value>\S+)[ \t]*$", re.MULTILINE)
 _NETRC_LINE = re.compile(r"\bmachine\s+\S+\s+login\s+\S+\s+(?:port\s+\S+\s+)?password\s+(?P<value>\S+)")
@@ -159,14 +162,14 @@ _PUBLIC = re.compile(
     r"|phc_|pk_(?:live|test)_)"
 )
 # The token in the address of a picture is for everybody who sees it.
-_BADGE = re.compile(r"https?://[^\s\"'()<>]+\.svg\?[^\s\"'()<>]*")
+_BADGE = re.compile(r"https?://[^\s\"'()<>]{1,300}\.svg\?[^\s\"'()<>]*")
 _SECTION = re.compile(r"""^\s*\[[\w.-]+\s+"[^"\n]*"\]\s*$""")  # of a configuration of git
 _EMPTY_FOR_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+=\$?")  # `github.com={{ … }}` without the action
 _FOLLOWS = re.compile(
     r"""(?:local|export|readonly|declare|typeset|let|const|var|set)\s|[^\s"']+[:=](?:\s|$)|//\S+[:=]"""
 )
 _PGP_ID = re.compile(r"(?:0x)?[0-9A-F]{8,40}")
-_SOPS = re.compile(rb"(?m)^\s*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
+_SOPS = re.compile(rb"(?m)^[ \t]*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
 _ENCRYPTED = re.compile(
     rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
 )
@@ -342,7 +345,7 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
         short = len(value) < 60 and keys.is_reference(value)  # in the body of a key any word may come up
         signed = rule.startswith("aws") and line[: line.find(value)].endswith(_SIGNED)
         return short or signed or bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
-    if keys.is_reference(value) or keys.is_filler(value):
+    if keys.is_reference(value) or keys.is_filler(value) or _is_translated(path, value):
         return True
     at = line.find(value)
     before = line[:at] if at >= 0 else ""
@@ -451,7 +454,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     _scan_actions(text, found)
     variables = data.names_by_line(path.removesuffix(".tmpl"), bare) if _CHEZMOI_DATA.search(path) else None
     secret_manifest = bool(re.search(r"(?m)^kind:\s*[\"']?Secret\b", bare))
-    in_data, locked, translated = False, is_lock_file(path), bool(_TRANSLATION.search(path))
+    in_data, locked = False, is_lock_file(path)
     lines = _without_sealed(bare).splitlines()
     for number, value in _in_password_file(path, lines):
         found.add_line("password-file", number, value)
@@ -460,7 +463,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
             continue
         for piece in _pieces(line):
             for rule, value in _pairs(piece):
-                if not (translated and _TRANSLATED.fullmatch(value)):
+                if not _is_translated(path, value):
                     found.add_line(rule, number, value)
         if len(line) > _LONG_LINE:
             continue
@@ -490,6 +493,11 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
                 in_data = False
             elif in_data and (entry := _ENTRY.search(line.strip())) and not keys.is_reference(entry["value"]):
                 found.add_line("kubernetes-secret", number, entry["value"])
+
+
+def _is_translated(path: str, value: str) -> bool:
+    """Whether a value is a word in a file of words for people."""
+    return bool(_TRANSLATED.fullmatch(value) and _TRANSLATION.search(path))
 
 
 def sealed_lines(text: str) -> frozenset[int]:

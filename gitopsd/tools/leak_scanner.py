@@ -17,7 +17,8 @@ from gitopsd.tools.process import Account, Processes
 
 _TIMEOUT = 120.0  # seconds
 _OUTPUT = 64 * 1024 * 1024  # bytes of the report
-_CHUNK = 32 * 1024  # bytes that gitleaks reads at once; with each chunk it begins to count lines anew
+# Bytes that gitleaks reads, before it goes on to the next blank line, or to 32 KiB; then it begins to count lines anew.
+_CHUNK = 10_000
 _DEPTH = 2  # how often what looks encoded (base64, hex, percent) is decoded
 # Between two texts, so that no rule matches from the end of one into the next.
 _SEPARATOR = b"\n\n#\n\n"

@@ -2,7 +2,8 @@
 
 Its author had not read the gate's rules or the other corpora when it was committed: it says what the rules do on forms
 that they were not written for. The forms are those of public repositories; every value is made here, from a seed, so
-that this file holds none. Password hashes (`hashedPassword`, htpasswd) are in neither half: people disagree on them.
+that this file holds none. One decoy was none and was changed after the first measurement: eight digits under the name
+`session-key`, which are a secret by all that their file says. Password hashes (`hashedPassword`, htpasswd) are in neither half: people disagree on them.
 """
 
 import base64
@@ -1849,9 +1850,7 @@ _decoy("p10k-hash", "dot_cache/p10k-dump.zsh", f"typeset -g __p9k_dump_key={_hex
 _decoy(
     "uuid-list",
     "dot_config/gnome/extensions.json",
-    json.dumps(
-        {"keyring@rain": {"uuid": _uuid(), "session-key": _uuid()[:8]}, "profiles": [_uuid(), _uuid()]}, indent=1
-    )
+    json.dumps({"keyring@rain": {"uuid": _uuid(), "session-id": _uuid()[:8]}, "profiles": [_uuid(), _uuid()]}, indent=1)
     + "\n",
 )
 _decoy(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import corpus
 import pytest
-from corpus import other_forms
+from corpus import held_out, other_forms
 
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.tools.leak_scanner import Scanner
@@ -31,6 +31,16 @@ async def test_so_it_is_with_forms_that_the_rules_were_not_made_on(tmp_path: Pat
     missed, false = await judged(planted, decoys, tmp_path, scanners)
     assert len(missed) <= 0.05 * len(planted), missed
     assert len(false) <= 0.025 * len(decoys), false
+
+
+async def test_so_it_is_with_forms_of_public_repositories(tmp_path: Path, scanners: Sequence[Scanner]) -> None:
+    planted, decoys = held_out.planted(), held_out.decoys()
+    assert len(planted) >= 80
+    assert len({sample.kind for sample in planted}) >= 30
+    assert len(decoys) >= 120
+    missed, false = await judged(planted, decoys, tmp_path, scanners)
+    assert len(missed) <= 0.05 * len(planted), missed
+    assert len(false) <= 0.02 * len(decoys), false
 
 
 async def judged(

@@ -44,12 +44,19 @@ async def test_a_scanner_tells_the_line_of_each_text(scanners: Sequence[Scanner]
 
 
 async def test_so_it_does_of_many_and_long_texts(scanners: Sequence[Scanner]) -> None:
-    """gitleaks counts lines anew with each 32 KiB: what was found is not to be taken for another file's."""
+    """gitleaks counts lines anew with each chunk: what was found is not to be taken for another file's."""
     line = f"token: {TOKEN}\n".encode()
     texts = [LONG, LONG + line + LONG + line, b"x\n" * 9, line, LONG, base64.b64encode(line * 3), LONG, b"\n" + line]
     found = await LeakScanner(Processes(), scanners=scanners).scan(texts)
     places = [sorted({match.line for match in each if match.value == TOKEN}) for each in found]
     assert places == [[], [2001, 4002], [], [1], [], [1], [], [2]]
+
+
+async def test_so_it_does_of_many_short_texts(scanners: Sequence[Scanner]) -> None:
+    """Where there are blank lines, gitleaks begins to count anew after 10 kB."""
+    texts = [b"alias a='ls -l'\n\n" * 60 + f"token: {TOKEN}\n".encode()] * 20  # 1 kB each
+    found = await LeakScanner(Processes(), scanners=scanners).scan(texts)
+    assert [sorted({match.line for match in each if match.value == TOKEN}) for each in found] == [[121]] * 20
 
 
 async def test_what_only_a_scanner_knows_is_found_in_its_file_among_large_ones(

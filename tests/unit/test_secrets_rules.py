@@ -80,6 +80,71 @@ def test_forms_that_a_value_takes(text: str, line: int) -> None:
     assert lines(text) == [line]
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("dot_zshenv", "export MPD_HOST=hunter2hunter2@nas"),
+        ("vpn", "echo hunter2hunter2 | sudo openconnect --passwd-on-stdin host"),
+        ("rdp", "xfreerdp /v:host /u:rain /p:hunter2hunter2"),
+        ("x.exp", 'expect "*assword:" { send "hunter2hunter2\\r" }'),
+        ("dot_lftprc", "open -u rain,hunter2hunter2 ftp.example.org"),
+        ("x.py", 'smtp.login("rain@x", "hunter2hunter2")'),
+        ("dot_msmtprc", "password abcdefxyzw"),
+        ("config", 'autosendcmd = "/msg nickserv identify rain hunter2hunter2; wait 20";'),
+        ("catgirl", "sasl-plain = rain:hunter2hunter2"),
+        ("args.json", '"args": ["--api-key", "ctx7-hunter2hunter2"]'),
+        ("weather", "curl 'https://x.org/?q=Berlin&appid=0a1b93c4d5e6f708192a3b4c5d6e7f80'"),
+        ("NOTES.md", "The wifi is Fern, password `hunter2hunter2`."),
+        ("private_dot_vault_pass.txt", "hunter2hunter2"),
+        ("dot_davfs2/private_secrets", "https://x.org/dav rain hunter2hunter2"),
+        ("dot_config/deluge/auth", "localclient:0a1b93c4d5e6f708192a3b4c5d6e7f80:10"),
+        ("dot_config/openvpn/auth.txt", "hunter2hunter2"),
+        ("dot_gitcookies", ".x.org\tTRUE\t/\tTRUE\t2147483647\to\tgit-rain=1//0fOhbpf7jBucgJI52CgHscsYqS"),
+    ],
+)
+def test_where_programs_are_given_a_password(path: str, text: str) -> None:
+    assert lines(text, path) == [1]
+
+
+def test_an_option_in_a_list_has_its_value_in_the_next_line() -> None:
+    assert lines('[\n  "--api-key",\n  "ctx7-hunter2hunter2"\n]') == [3]
+    assert lines("args:\n- --api-key\n- ctx7-hunter2hunter2") == [3]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("dot_netrc.tmpl", 'machine x login y password {{ pass "x" }}\nmachine z\n'),
+        ("dot_netrc", "# the password is in the manager"),
+        ("tasks.yml", "update_password: on_create"),
+        ("s.yaml", "password: !secret mqtt_password"),
+        ("x.service", "SetCredentialEncrypted=token: hT9xk2PqLm4Zs8Vw1Rb7Yc3Nd6Gf5Jh0"),
+        ("k.yaml", "kind: SealedSecret\nspec:\n  encryptedData:\n    password: hT9xk2PqLm4Zs8Vw1Rb7Yc3Nd6Gf5Jh0"),
+        ("s.ejson", '"token": "EJ[1:hT9xk2PqLm4Zs8Vw1Rb7Yc3Nd6Gf5Jh0]"'),
+        ("colors.lua", 'token = "#c0caf5", pass = "bold #ff0000"'),
+        ("rofi", 'type_pass="Control+Alt+p"'),
+        ("mimeapps.list", "x-scheme-handler/onepassword=1password.desktop"),
+        ("i18n/de.json", '{"token": "Zugangstoken"}'),
+        ("dot_zsh_plugins.txt", "romkatv/powerlevel10k pin:604f19a9eaa18e76db2e60b8d446d5f879065f90"),
+        ("x.vim", "let pat = '^\\%(\\w\\+://\\)'"),
+        ("x.yml", "access-tokens = github.com=${{ secrets.GITHUB_TOKEN }}"),
+        ("dot_npmrc.tmpl", '//r.org/:_authToken={{ pass "x" }}\n//s.org/:_authToken={{ pass "y" }}\n'),
+        ("x.json", '"TOKEN": "{env:BRAVE_API_KEY}"'),
+        ("x.ts", "const token = process.env.GITHUB_TOKEN!;"),
+        ("README.md", 'export GITHUB_TOKEN="ghp_…" or "ghp_..." or YOURAPIKEY'),
+        ("README.md", "![](https://codecov.io/badge.svg?token=4VUJWKGAR7)"),
+        ("x.sh", "gpg --list-secret-keys --keyid-format=long 2>/dev/null"),
+        ("x.sh", '_pass "v1_schema_present"'),
+        ("dot_gitconfig", '[credential "helperselector"]'),
+        ("pins.yaml", "key: EnableStandardClickToShowDesktop"),
+        ("nginx.conf", "proxy_pass backend:8022;"),
+        ("x.sh", "local _auth=\nlocal _quote=\n"),
+    ],
+)
+def test_what_only_looks_so(path: str, text: str) -> None:
+    assert not lines(text, path)
+
+
 def test_what_only_follows_a_name_is_not_its_value() -> None:
     assert not lines("secrets:\n  db_password:\n    file: /run/secrets/x\n")
     assert not lines("tokens:\n  - one\n")
@@ -101,6 +166,8 @@ def test_what_only_follows_a_name_is_not_its_value() -> None:
         "<",
         '"',
         " ",
+        *("open ", "freerdp ", "nickserv identify ", "assword", "auth('", "MPD_HOST ", "a/", "?a=", "http://a", "${a"),
+        *("\n", "kind: SealedSecret\nencryptedData:\n", "[a ", "--key\n"),
     ],
 )
 def test_no_file_takes_the_rules_longer_than_its_length_allows(piece: str) -> None:

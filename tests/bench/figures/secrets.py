@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import corpus
 from bench.figure import Figure, Measure, Want
 from bench.place import Place
-from corpus import other_forms
+from corpus import held_out, other_forms
 
 Lines = list[list[int]]
 SEEDS = (1, 2, 3)
@@ -23,8 +22,15 @@ def figures(place: Place) -> list[Figure]:
     """Measure on generated dotfiles, each seed a run."""
     times: dict[str, list[float]] = {}
     made = [
-        *_judged(place, "", corpus, times, required=True),
-        *_judged(place, ", by other forms", other_forms, times, required=False),
+        *_judged(place, "", [(corpus.planted(seed), corpus.decoys(seed)) for seed in SEEDS], times, required=True),
+        *_judged(
+            place,
+            ", by other forms",
+            [(other_forms.planted(seed), other_forms.decoys(seed)) for seed in SEEDS],
+            times,
+            required=False,
+        ),
+        *_judged(place, ", held out", [(held_out.planted(), held_out.decoys())], times, required=True),
     ]
     timed = [
         Figure(
@@ -46,13 +52,17 @@ def _scanner_of(name: str) -> str:
 
 
 def _judged(
-    place: Place, of: str, samples_of: ModuleType, times: dict[str, list[float]], *, required: bool
+    place: Place,
+    of: str,
+    sets: Sequence[tuple[list[corpus.Sample], list[corpus.Sample]]],
+    times: dict[str, list[float]],
+    *,
+    required: bool,
 ) -> Iterator[Figure]:
     missed: dict[str, list[float]] = {}
     false: dict[str, list[float]] = {}
-    sizes = len(samples_of.planted()), len(samples_of.decoys())
-    for seed in SEEDS:
-        planted, decoys = samples_of.planted(seed), samples_of.decoys(seed)
+    sizes = len(sets[0][0]), len(sets[0][1])
+    for planted, decoys in sets:
         samples = [*planted, *decoys]
         told = place.inside("secrets.py", {"files": [(sample.path, sample.content) for sample in samples]})
         found: dict[str, Lines] = told["found"] | _others(samples)
