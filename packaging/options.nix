@@ -131,7 +131,7 @@ in
           memory_max = mkOption {
             type = types.str;
             default = "75%";
-            description = "What evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where no nix daemon does them. What takes more is ended, and the revision stays eligible. Only cgroup v2 can do that.";
+            description = "What evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where no nix daemon does them. What takes more is ended, and the revision stays eligible. Without the memory controller of cgroup v2 it is a limit of each process (RLIMIT_DATA).";
           };
           checkout = mkOption {
             type = types.str;

@@ -58,7 +58,8 @@ class SystemConfig(Section, frozen=True, kw_only=True):
             fetches with root's keys while it is evaluated; the inputs of a flake need none.
         build_timeout: how long fetching, evaluation and build may take.
         memory_max: what evaluation may take of the memory, in percent of it or as a size, or `infinity`; builds too where
-            no nix daemon does them. What takes more is ended, and the revision stays eligible. Only cgroup v2 can do that.
+            no nix daemon does them. What takes more is ended, and the revision stays eligible. Without the memory controller
+            of cgroup v2 it is a limit of each process (RLIMIT_DATA).
         checkout: a person's checkout of the repository. A clean one is fast-forwarded to the branch, as its owner; one with
             edits or commits of its own is left as it is, and status says so.
         commit_local: publish what is edited in the checkout, by its owner or by whatever else: merged with the branch where

@@ -144,6 +144,7 @@ class Built:
     revision: str
     toplevel: str
     why_root: str
+    of_this_machine: list[str]
 
 
 @dataclass(kw_only=True)

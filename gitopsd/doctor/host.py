@@ -17,6 +17,7 @@ from gitopsd.control.client import CallFailed, DaemonUnreachable, call
 from gitopsd.doctor.finding import Finding, fault, ok, unknown, warning
 from gitopsd.errors import GitopsdError, ToolMissing
 from gitopsd.tools.leak_scanner import ADVICE, LeakScanner
+from gitopsd.tools.memory import is_controlled
 from gitopsd.tools.nix_user import ROOT, WORKSHOP, worker
 from gitopsd.tools.process import Processes
 
@@ -24,7 +25,6 @@ UNIT = "gitopsd.service"
 STATE = Path("/var/lib/gitopsd")
 _QUICK = 10.0  # seconds
 _ROOM = 64 * 1024**2  # bytes that the state directory should have
-_CONTROLLERS = Path("/sys/fs/cgroup/cgroup.controllers")
 _SKEW = 3600.0  # seconds that a file may seem to be from the future
 
 # Program → the oldest version that has what we use, and which half needs it.
@@ -275,20 +275,13 @@ async def builds(processes: Processes, system: SystemConfig) -> Finding:
 
 
 def memory(system: SystemConfig) -> Finding:
-    """Does the kernel hold an evaluation to its limit? Only cgroup v2 has what systemd needs for that."""
+    """What holds an evaluation to its limit?"""
     if system.memory_max == "infinity":
         return ok("memory", "config.memory_max limits nothing, as it says")
-    try:
-        controllers = _CONTROLLERS.read_text().split()
-    except FileNotFoundError:
-        controllers = []  # cgroup v1, or none
-    if "memory" in controllers:
+    if is_controlled():
         return ok("memory", f"an evaluation that takes more than {system.memory_max} of memory is ended")
-    return warning(
-        "memory",
-        "config.memory_max has no effect: this kernel gives systemd no memory controller of cgroup v2",
-        "boot without systemd.unified_cgroup_hierarchy=0 and cgroup_disable=memory on the kernel's command line",
-    )
+    how = "each of its processes by itself (RLIMIT_DATA), since systemd has no memory controller of cgroup v2 here"
+    return ok("memory", f"an evaluation that takes more than {system.memory_max} of memory is ended, {how}")
 
 
 async def boot_units(processes: Processes) -> AsyncIterator[Finding]:

@@ -58,7 +58,7 @@ async def build(
             await source.mark_deployed(revision)
         return same
     review = await inspector.inspect(built.toplevel, reporter.progress)
-    review = msgspec.structs.replace(review, checks=(room, _evaluated(built), *review.checks))
+    review = msgspec.structs.replace(review, checks=(room, _evaluated(built), *_local(built), *review.checks))
     facts = msgspec.structs.replace(facts, review=review)
     if stopping(review.checks):
         await builder.release(revision)
@@ -79,6 +79,15 @@ def _evaluated(built: Built) -> Check:
         return Check(name=name, verdict=Verdict.passed)
     said, advice = f"root did it: {built.why_root}", "`gitopsctl doctor` says what to do"
     return Check(name=name, verdict=Verdict.noted, said=said, advice=advice)
+
+
+def _local(built: Built) -> tuple[Check, ...]:
+    """What root has copied from this machine: nothing stops because of it, and it should not happen unseen."""
+    if not built.of_this_machine:
+        return ()
+    said = f"root has copied into the store, where everybody can read it: {', '.join(built.of_this_machine)}"
+    advice = "make it part of the repository, or an input with a URL"
+    return (Check(name="has no inputs of this machine", verdict=Verdict.noted, said=said, advice=advice),)
 
 
 def _nothing_to_do(facts: Facts, system: SystemFacts, mode: str) -> StepResult | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gitopsd.tools.memory import held_by_rlimit
 from gitopsd.tools.nix_log import Fault, NixLog, judged, spared
 from gitopsd.tools.nix_source import Recipe, Source, Sources, keep
 from gitopsd.tools.nix_user import NIX, Worker, Workshop, worker
@@ -16,6 +17,8 @@ from gitopsd.types import Built, Revision, StorePath, parse_store_path
 _SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
 _SCOPE = "gitopsd-build.scope"
 _QUICK = 60.0  # seconds for a command that builds nothing
+# What nix's garbage collector prints, beside nix's log, before it aborts (bdwgc 8.2, with nix 2.34).
+_COLLECTOR = re.compile(r"GC Warning: Out of Memory|Insufficient space for initial table|Insufficient memory for")
 
 
 class Nix:
@@ -74,13 +77,18 @@ class Nix:
             toplevel = await self._realise(whoever, source, revision, log, left)
         except CommandFailed as error:
             if error.result.status == -signal.SIGKILL:  # by the kernel or a person; what we end raises `Transient`
-                raise spared(Fault.memory, revision, log.what_failed() or error.message) from error
+                what = f"{log.what_failed() or error.message} ({_may_have(self._memory_max)})"
+                raise spared(Fault.memory, revision, what) from error
+            if error.result.status == -signal.SIGABRT and _COLLECTOR.search(error.result.stderr):
+                raise spared(Fault.hunger, revision, _may_have(self._memory_max)) from error
             if source is not None and source.lacking is not None and log.fault() is Fault.network:
                 raise source.lacking from error
             raise judged(log, revision, self._recipe.origin, error) from error
         finally:
             self._workshop.clear()
-        return Built(revision=revision, toplevel=toplevel, why_root=whoever.why_root)
+        return Built(
+            revision=revision, toplevel=toplevel, why_root=whoever.why_root, of_this_machine=source.of_this_machine
+        )
 
     async def _realise(
         self, whoever: Worker, source: Source, revision: Revision, log: NixLog, left: Callable[[], float]
@@ -110,14 +118,16 @@ class Nix:
     async def _scope(self) -> list[str]:
         """What nix is run through, to limit its memory: a scope of its own, and we stay its parent.
 
-        One that a killed daemon left behind is ended first. Builds that a nix daemon does are in that one's unit.
+        One that a killed daemon left behind is ended first. Builds that a nix daemon does are in that one's unit. Where
+        systemd cannot limit memory, the kernel does, process by process.
         """
+        rlimit = held_by_rlimit(self._memory_max)
         if not _booted_with_systemd():
-            return []
+            return rlimit
         await self._processes.run(["systemctl", "--quiet", "stop", _SCOPE], timeout=_QUICK, check=False)
         properties = (f"MemoryMax={self._memory_max}", "OOMPolicy=kill", "TimeoutStopSec=5s")
         flags = [f"--property={each}" for each in properties]
-        return ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={_SCOPE}", *flags, "--"]
+        return ["systemd-run", "--scope", "--quiet", "--collect", f"--unit={_SCOPE}", *flags, "--", *rlimit]
 
     async def release(self, revision: Revision) -> None:
         """See `ports.Builder`. The link is the root; nix forgets the indirect root with it."""
@@ -169,6 +179,10 @@ def store_path_at(link: Path) -> StorePath | None:
         return parse_store_path(str(link.resolve(strict=True)))
     except (OSError, ValueError):
         return None
+
+
+def _may_have(memory_max: str) -> str:
+    return "it has no limit of its own" if memory_max == "infinity" else f"config.memory_max lets it have {memory_max}"
 
 
 def _booted_with_systemd() -> bool:

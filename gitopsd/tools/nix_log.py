@@ -38,6 +38,7 @@ class Fault(enum.Enum):
     network = "network"  # a cache, an input or a source could not be fetched
     space = "space"  # the disk is full
     memory = "memory"  # it was killed for want of memory
+    hunger = "hunger"  # the evaluation asked for memory and got none
     store = "store"  # the store or its database is damaged
     daemon = "daemon"  # the nix daemon went away, or is not there
 
@@ -247,6 +248,11 @@ _SPARED: dict[Fault | None, tuple[str, str, Cause | None]] = {
     Fault.memory: (
         ", it was killed, most likely for want of memory",
         "raise config.memory_max, or build it elsewhere and serve it from a cache; then `gitopsctl upgrade`",
+        None,
+    ),
+    Fault.hunger: (
+        ", the evaluation ran out of memory",
+        "raise config.memory_max, or evaluate less; then `gitopsctl upgrade`",
         None,
     ),
     Fault.store: (

@@ -54,11 +54,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         installable: arguments of `nix build`.
         lacking: why some inputs could not be fetched. Maybe nothing needs them: nix takes inputs as they are used.
+        of_this_machine: the inputs that root has copied from paths of this machine, which only root may be able to read.
 
     """
 
     installable: tuple[str, ...]
     lacking: GitopsdError | None = None
+    of_this_machine: tuple[str, ...] = ()
 
 
 class Sources:
@@ -109,7 +111,11 @@ class Sources:
         if len(metadata["locks"]["nodes"]) > 1:  # more than the flake itself
             lacking = await self._inputs(locked, revision, NixLog(progress), left)
         use = ("--no-write-lock-file", "--reference-lock-file", lock)
-        return Source(installable=(*use, f"{locked}#{self._recipe.origin}"), lacking=lacking)
+        return Source(
+            installable=(*use, f"{locked}#{self._recipe.origin}"),
+            lacking=lacking,
+            of_this_machine=_of_this_machine(metadata["locks"]["nodes"]),
+        )
 
     async def _inputs(
         self, flake: str, revision: Revision, log: NixLog, left: Callable[[], float]
@@ -155,6 +161,18 @@ def _identity(metadata: dict[str, Any], revision: Revision) -> dict[str, Any]:
     """What a flake knows of itself (`self.rev`, `self.lastModified`, …), which a path as such does not tell."""
     told = {name: metadata[name] for name in ("lastModified", "revCount") if name in metadata}
     return {"rev": revision, "narHash": metadata["locked"]["narHash"]} | told
+
+
+def _of_this_machine(nodes: dict[str, Any]) -> tuple[str, ...]:
+    """Inputs that are absolute paths outside of the store, by the nodes of a lock file."""
+    found = []
+    for name, node in sorted(nodes.items()):
+        locked = node.get("locked") or {}
+        where = str(locked.get("path") if locked.get("type") == "path" else locked.get("url", ""))
+        path = where.removeprefix("file://")
+        if path.startswith("/") and not path.startswith("/nix/store/"):
+            found.append(f"{name} ({path})")
+    return tuple(found)
 
 
 def _paths(archive: dict[str, Any]) -> list[StorePath]:

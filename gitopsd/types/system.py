@@ -12,12 +12,14 @@ class Built(Value, frozen=True, kw_only=True):
         revision: the configuration revision it was built from.
         toplevel: its store path; a GC root until it is deployed or rejected.
         why_root: why root evaluated it, and not the build user; empty if root did not.
+        of_this_machine: the inputs that are paths of this machine, each with its path.
 
     """
 
     revision: Revision
     toplevel: StorePath
     why_root: str = ""
+    of_this_machine: tuple[str, ...] = ()
 
 
 class Verdict(enum.Enum):

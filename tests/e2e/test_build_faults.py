@@ -215,6 +215,38 @@ def running_as(host: Host, unit: str) -> set[str]:
     return set(host.run(["stat", "-c", "%U", *(f"/proc/{pid}" for pid in pids)]).stdout.split())
 
 
+# It takes about a gigabyte to evaluate that.
+HUNGRY = "lab = builtins.deepSeq (builtins.genList (x: { inherit x; y = [ x x x ]; }) 6000000) (import ./lab);"
+
+
+def test_an_evaluation_that_runs_out_of_memory_is_told_as_that_and_rejects_nothing(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    allow(malphas, "300M")
+    flake = scene.files()["flake.nix"].replace("lab = import ./lab;", HUNGRY)
+    assert HUNGRY in flake
+    scene.forge.push_change("nix-config", {"flake.nix": flake}, "is hungry")
+    assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
+    summary = ended(malphas)["summary"]
+    assert summary["outcome"] == "failed", summary
+    # Without the memory controller, which a kernel that has it in cgroup v1 does not give, it is nix itself that gives up.
+    said = ("the evaluation ran out of memory: ", "it was killed, most likely for want of memory: ")
+    assert any(words in summary["message"] for words in said), summary
+    assert "config.memory_max lets it have 300M" in summary["message"]
+    assert "raise config.memory_max" in summary["message"]
+    assert (rejected(malphas), roots(malphas), malphas.failed_units()) == ([], [], [])
+    allow(malphas, "100%")
+    scene.push_config("say hello", hello_service=HELLO.format(word="enough"))
+    deploys(malphas)
+
+
+def allow(host: Host, memory: str) -> None:
+    """Set `config.memory_max`."""
+    text = host.sh("cat /etc/static/gitopsd/config.toml").stdout
+    host.sh("rm /etc/gitopsd/config.toml")
+    host.write("/etc/gitopsd/config.toml", text.replace("[config]\n", f'[config]\nmemory_max = "{memory}"\n'))
+    host.run(["systemctl", "reload", "gitopsd.service"])
+
+
 def test_evaluation_has_a_limit_of_memory_and_being_killed_rejects_nothing(lab: Lab) -> None:
     scene, malphas = one(lab)
     reconfigure(malphas)

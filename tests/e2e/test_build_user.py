@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from e2e.scene import HELLO, Scene
+from e2e.scene import HELLO, USER, Scene
 from e2e.test_build_faults import with_setting
 from e2e.upgrading import deploys, ended, one, reconfigure, refused, rejected, roots, verdicts
 from lab import Host, Lab
@@ -137,6 +137,30 @@ def test_private_inputs_are_fetched_with_roots_keys_and_a_flake_knows_its_revisi
     summary = ended(malphas)["summary"]
     assert (summary["outcome"], rejected(malphas)) == ("failed", []), summary
     assert "127.0.0.1:9/nowhere.tar.gz" in summary["message"]
+
+
+def test_an_input_that_is_a_path_of_this_machine_is_noted(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.sh("mkdir -p ~/plain ~/repo && echo plain >~/plain/word && cd ~/repo && git init -q && echo of-git >word"
+               " && git add word && git -c user.name=r -c user.email=r@example.org commit -qm word && chmod 700 ~/plain ~/repo", user=USER)  # fmt: skip
+    malphas.sh("git config --global --add safe.directory '*'")
+    inputs = (
+        '  inputs.plain = { url = "path:/home/rain/plain"; flake = false; };\n'
+        '  inputs.repo = { url = "git+file:///home/rain/repo"; flake = false; };\n'
+    )
+    flake = scene.files()["flake.nix"].replace(
+        "  outputs =\n    { self }:", f"{inputs}  outputs =\n    {{ self, ... }}:"
+    )
+    assert inputs in flake
+    tree = {**scene.files(hello_service=HELLO.format(word="local")), "flake.nix": flake}
+    scene.forge.push_tree("nix-config", tree, "local inputs")
+    said = malphas.run(["gitopsctl", "upgrade"], timeout=120).stdout
+    assert "=== Deployment Successful ===" in said
+    assert "plain (/home/rain/plain), repo (/home/rain/repo)" in said
+    assert verdicts(ended(malphas))["has no inputs of this machine"] == "noted"
+    scene.push_config("none", hello_service=HELLO.format(word="none"))
+    deploys(malphas)
+    assert "has no inputs of this machine" not in verdicts(ended(malphas))
 
 
 def test_without_a_nix_daemon_or_the_user_root_builds_and_every_channel_says_so(lab: Lab) -> None:

@@ -1,6 +1,7 @@
 """The examination of a host; what it finds on a real one is shown in tests/e2e/test_operations.py."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from unit.test_control_fakes import Daemon
 from gitopsd.config import SystemConfig
 from gitopsd.doctor import examination, host, remotes
 from gitopsd.doctor.finding import Verdict
+from gitopsd.tools import memory
 from gitopsd.tools.process import Processes
 
 
@@ -91,16 +93,28 @@ def test_a_socket_in_a_directory_of_others_is_a_fault(tmp_path: Path) -> None:
     assert next(host.socket_rights(str(place / "nothing"), "")).verdict is Verdict.fault
 
 
-def test_a_kernel_that_cannot_limit_memory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_holds_an_evaluation_to_its_limit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     controllers = tmp_path / "cgroup.controllers"
-    monkeypatch.setattr(host, "_CONTROLLERS", controllers)
+    monkeypatch.setattr(memory, "_CONTROLLERS", controllers)
     system = SystemConfig(repo_url="x", memory_max="2G")
-    for text, verdict in ((None, Verdict.warning), ("cpu pids\n", Verdict.warning), ("cpu memory pids\n", Verdict.ok)):
+    held = ["prlimit", f"--data={2 * 1024**3}", "--"]
+    for text, words in ((None, held), ("cpu pids\n", held), ("cpu memory pids\n", [])):
         if text is not None:
             controllers.write_text(text)
-        assert host.memory(system).verdict is verdict
+        assert memory.held_by_rlimit("2G") == words
+        assert ("RLIMIT_DATA" in host.memory(system).what) is bool(words)
     controllers.unlink()
-    assert host.memory(SystemConfig(repo_url="x", memory_max="infinity")).verdict is Verdict.ok
+    assert memory.held_by_rlimit("infinity") == []
+    assert "limits nothing" in host.memory(SystemConfig(repo_url="x", memory_max="infinity")).what
+
+
+@pytest.mark.parametrize(("limit", "most"), [("512", 512), ("3K", 3072), ("1T", 1024**4)])
+def test_a_limit_of_memory_is_read_as_systemd_reads_it(limit: str, most: int) -> None:
+    assert memory.in_bytes(limit) == most
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert memory.in_bytes("50%") == total // 2
+    with pytest.raises(ValueError, match="no limit of memory"):
+        memory.in_bytes("much")
 
 
 @pytest.mark.parametrize(("user", "verdict"), [("root", Verdict.ok), ("nobody-of-that-name", Verdict.warning)])
