@@ -1,5 +1,6 @@
 """How a toplevel differs from what runs and from what was booted: links and small files are read, nothing is run."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,13 @@ def needs_reboot(toplevel: StorePath, booted: Path) -> tuple[str, ...]:
     """What of the new system only a reboot brings into use."""
     if not booted.exists():  # a container, or not booted into NixOS
         return ()
-    return tuple(name for name, part in _BOOTED.items() if _content(Path(toplevel) / part) != _content(booted / part))
+    return _differ(Path(toplevel), booted.resolve())
+
+
+@functools.lru_cache(maxsize=8)
+def _differ(toplevel: Path, booted: Path) -> tuple[str, ...]:
+    """Read once: what is in the store does not change, and every status would read hundreds of kernel modules' names."""
+    return tuple(name for name, part in _BOOTED.items() if _content(toplevel / part) != _content(booted / part))
 
 
 def may_switch(found: tuple[str, ...], mode: str) -> Check:

@@ -147,7 +147,7 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
         self._metrics = metrics
 
     def _view(self) -> View:
-        return View(self._caller.peer, self._supervisor.snapshot())
+        return View(self._caller.peer, self._supervisor.recorded())
 
     @varlinkmethod(return_parameter="status")
     async def Get(self) -> wire.Status:
@@ -214,7 +214,7 @@ class StatusInterface(VarlinkInterface, name="io.gitopsd.Status"):
         return self._metrics()
 
     def _under_way(self, cycle: int) -> bool:
-        snapshot = self._supervisor.snapshot()
+        snapshot = self._supervisor.recorded()
         running = snapshot.cycle.id if snapshot.cycle is not None else 0
         return cycle > 0 and cycle in (running, *snapshot.waiting)
 

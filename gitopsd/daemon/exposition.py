@@ -18,7 +18,7 @@ from gitopsd.daemon.aside import aside
 from gitopsd.daemon.metrics import Metrics
 from gitopsd.types import Snapshot
 
-_PAUSE = 0.5  # seconds between two writes: a build tells many things
+_PAUSE = 0.5  # seconds between a change and the write: a cycle tells many things, and does not wait for this
 _CLIENTS = 8  # at once
 _PATIENCE = 5.0  # seconds that one of them gets
 _LONGEST = 8192  # bytes of a request
@@ -68,6 +68,7 @@ class Exposition:
             return
         path = Path(self._config.textfile)
         async for _ in self._changes():
+            await asyncio.sleep(_PAUSE)
             try:
                 write(path, self._metrics.text())
             except OSError as error:
@@ -76,7 +77,6 @@ class Exposition:
                 self._complained = error.strerror or ""
             else:
                 self._complained = ""
-            await asyncio.sleep(_PAUSE)
 
     async def _serve(self) -> None:
         where = loopback(self._config.listen)

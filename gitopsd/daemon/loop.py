@@ -134,6 +134,10 @@ class Loop:
             suspended=suspended,
         )
 
+    def recorded(self) -> Snapshot:
+        """See `ports.Supervisor`."""
+        return self._board.snapshot
+
     async def changes(self) -> AsyncIterator[Snapshot]:
         """See `ports.Supervisor`."""
         async for _ in self._board.changes():
@@ -445,7 +449,8 @@ class Loop:
         self._meter.stepped(record)
         self._meter.finished(summary)
         self._herald.wake()
-        await self._tidy()
+        if cycle.facts.switching is not None:
+            await self._tidy()
         for level, each in news:
             self._news.log(level, each)
         memory = await self._store.memory()

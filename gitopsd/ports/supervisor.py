@@ -14,6 +14,9 @@ class Supervisor(Protocol):
     def snapshot(self) -> Snapshot:
         """What status shows now. Never waits."""
 
+    def recorded(self) -> Snapshot:
+        """The same as it was recorded last; nothing of the system is read for it."""
+
     def changes(self) -> AsyncIterator[Snapshot]:
         """The snapshot now, and again after each change."""
 

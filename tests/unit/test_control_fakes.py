@@ -229,6 +229,9 @@ class FakeSupervisor:
     def golden(self) -> FakeGolden:
         return self.pinning
 
+    def recorded(self) -> Snapshot:
+        return self.current
+
     def snapshot(self) -> Snapshot:
         return self.current
 
