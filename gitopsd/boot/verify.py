@@ -1,7 +1,8 @@
 """verify: this boot is good once the units that matter are active, stay so, and the probes for a boot pass.
 
 It begins early and has a deadline of its own, so that a boot that hangs somewhere else gets its verdict too. It asks
-systemd over D-Bus and knows nothing of the daemon.
+systemd over D-Bus and needs no daemon. But a system whose daemon does not run would never fetch its next update: no push
+could mend it, so its boot is not good.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from gitopsd.boot.verdict import bad, carry_on, known
 
 GOOD_BOOT, BAD_BOOT = 0, 1
 _ANYWAY = ("multi-user.target",)  # what must be reached where no units are named
+_DAEMON = "gitopsd.service"
 
 
 def verify(machine: Machine) -> int:
@@ -75,6 +77,7 @@ async def _watched(path: str) -> str:
         prober,
         asyncio.get_running_loop().time,
         names=config.verify.validate_units or _ANYWAY,
+        own=_DAEMON,
         probes=tuple(probe for probe in config.verify.probes if probe.boot),
         deadline=config.boot.deadline,
         soak=config.boot.soak,

@@ -19,6 +19,7 @@ class Watching:
         prober: asks services.
         monotonic: seconds of a clock that never jumps.
         names: units that must become active and stay so.
+        own: the unit that keeps this host in touch; so must it, where the system has it and something wants it.
         probes: what must answer.
         deadline: seconds that both may take.
         soak: seconds that the units must stay active.
@@ -32,6 +33,7 @@ class Watching:
         monotonic: Callable[[], float],
         *,
         names: Sequence[str],
+        own: str,
         probes: Sequence[ProbeConfig],
         deadline: float,
         soak: float,
@@ -40,6 +42,7 @@ class Watching:
         self._prober = prober
         self._monotonic = monotonic
         self._names = names
+        self._own = own
         self._probes = probes
         self._deadline = deadline
         self._soak = soak
@@ -62,7 +65,7 @@ class Watching:
             waiting = ""
             seen: tuple[UnitHealth, ...] = ()
             try:
-                seen = await self._units.health(self._names)
+                seen = await self._health()
             except Transient as error:  # the bus is not up yet
                 waiting = error.message
             if problem := broken(seen):
@@ -77,12 +80,19 @@ class Watching:
             await watch.wait(_LOOK)
 
     async def _staying(self, watch: Watch, steady: tuple[UnitHealth, ...]) -> str:
-        started = self._monotonic()
+        started, names = self._monotonic(), tuple(each.name for each in steady)
         while (elapsed := self._monotonic() - started) < self._soak:
             await watch.wait(min(_LOOK, self._soak - elapsed))
-            if problem := unsteady(steady, await self._units.health(self._names)):
+            if problem := unsteady(steady, await self._units.health(names)):
                 return problem
         return ""
+
+    async def _health(self) -> tuple[UnitHealth, ...]:
+        """Of the units that this boot must prove; a person may have disabled the daemon, or masked it."""
+        if self._own in self._names:
+            return await self._units.health(self._names)
+        *seen, own = await self._units.health((*self._names, self._own))
+        return (*seen, own) if own.loaded and own.wanted else tuple(seen)
 
     async def _unanswered(self) -> str:
         """The first probe that does not pass now; empty if all do."""

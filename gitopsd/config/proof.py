@@ -71,8 +71,8 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
 class BootConfig(Section, frozen=True, kw_only=True):
     """`[boot]`: what a boot must prove, and what follows if it does not.
 
-    A boot is good once the units in `verify.validate_units` are active and stay so, and the probes with `boot = true`
-    pass.
+    A boot is good once the units in `verify.validate_units` and gitopsd itself are active and stay so, and the probes
+    with `boot = true` pass.
 
     Args:
         max_attempts: how many bad boots of a generation make it fall back to the golden one; from 1 to 20.

@@ -112,7 +112,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         log.error(events.STATE_DAMAGED, message=f"it is kept as {damaged}; history and rejections start anew")
     systemd = Systemd()
     await systemd.start()
-    successor = OwnUnit(systemd, clock, paths.config, paths.state)
+    successor = OwnUnit(systemd, clock, paths.config, paths.state, store.keep_copy)
     around = Surroundings(
         state_dir=paths.state,
         store=store,

@@ -38,6 +38,7 @@ from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.nix import Nix
 from gitopsd.tools.nix_source import Recipe
 from gitopsd.tools.nix_user import WORKSHOP
+from gitopsd.tools.own_unit import EARLIER_WATCH
 from gitopsd.tools.probe import Probes
 from gitopsd.tools.process import Processes
 from gitopsd.tools.receivers import Command, StartUnit, Webhook
@@ -251,9 +252,9 @@ def _limits(config: Config, tools: _Tools) -> dict[State, float]:
         State.push: limits.push,
         State.pull: limits.pull,
         State.build: building + _SLACK,
-        State.switch: config.switch.timeout + _SLACK,
+        State.switch: EARLIER_WATCH + config.switch.timeout + _SLACK,
         State.verify: proving + config.switch.timeout + after,
-        State.rollback: proving + 2 * config.switch.timeout,
+        State.rollback: proving + 4 * config.switch.timeout,  # two activations, each may wait for its turn
     }
 
 

@@ -333,6 +333,7 @@ class Loop:
         while True:
             self._rest()
             self._news.tell_of_boot(self._steps.golden.facts())
+            await self._settle()
             if not self._requests:
                 await self._renew()
             while not self._requests.ready:
@@ -519,6 +520,13 @@ class Loop:
             waiting=self._requests.ids,
         )
 
+    async def _settle(self) -> None:
+        """What was guarded while it was deployed is undone, or stays; until that is told, the guard goes on."""
+        try:
+            await self._successor.settle()
+        except GitopsdError as error:
+            self._log.warning("still guarded", message=error.message)
+
     async def _renew(self) -> None:
         """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
         if not self._successor.waits():
@@ -527,7 +535,6 @@ class Loop:
         self._log.info(events.RESTARTING, message=message)
         self._herald.tell(events.RESTARTING, message)
         try:
-            await self._store.keep_copy()
             await self._successor.hand_over(await self._spare())
         except GitopsdError as error:  # this version goes on, and tries again after the next cycle
             self._log.warning("not restarted", message=error.message)

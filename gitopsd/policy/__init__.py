@@ -22,7 +22,7 @@ from gitopsd.policy.ending import (
     takes_the_machine_down,
 )
 from gitopsd.policy.health import broken, newly_failed, reads_switch, still_starting, unsteady
-from gitopsd.policy.past import after_boot, after_takeover
+from gitopsd.policy.past import after_boot, after_guard, after_takeover
 from gitopsd.policy.requests import TIMER, admits, heeds, is_suspended, joins, merge_requests, precedence
 from gitopsd.policy.review import explained, plan, stopping
 from gitopsd.policy.standing import is_back, is_drift, last_deployed, left_by, runs
@@ -36,6 +36,7 @@ __all__ = [
     "admits",
     "after_boot",
     "after_error",
+    "after_guard",
     "after_takeover",
     "broken",
     "called",

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from gitopsd.machine import State
 from gitopsd.policy.standing import last_deployed
 from gitopsd.types import (
     BootConclusion,
     BootFacts,
+    Cycle,
     CycleSummary,
     Deployed,
+    Facts,
     GoneBack,
     Memory,
     Outcome,
@@ -78,8 +81,37 @@ def after_takeover(takeover: Takeover, memory: Memory, history: Sequence[CycleSu
     deployed = None
     if runs_again is not None:
         deployed = Deployed(revision=runs_again[0], toplevel=takeover.before, at=now)
+    if takeover.stuck:
+        blocked = f"the gitopsd of {takeover.after} does not hold: {takeover.reason}"
+        return BootConclusion(rejection=rejection, blocked=f"{blocked}; {takeover.before} could not be activated")
     gone_back = _fallen_back(takeover.before, "the system of before", now) if runs_again is None else None
     return BootConclusion(rejection=rejection, deployed=deployed, gone_back=gone_back)
+
+
+def after_guard(takeover: Takeover, cycle: Cycle, now: float) -> tuple[Facts, Rejection | None] | None:
+    """What it means for the cycle that deployed a system while no gitopsd held, and that its guard has gone back.
+
+    Args:
+        takeover: which system, and why it was gone back from.
+        cycle: what was under way.
+        now: seconds since the epoch.
+
+    Returns:
+        Its facts for the rollback that is left to do, and what is rejected; None if it was on its way back already, or
+        is about something else.
+
+    """
+    built, switching = cycle.facts.built, cycle.facts.switching
+    if cycle.state not in (State.switch, State.verify) or built is None or switching is None:
+        return None
+    if built.toplevel != takeover.after:
+        return None
+    reason = f"no gitopsd held while it was deployed: {takeover.reason}"
+    facts = msgspec.structs.replace(cycle.facts, switching=msgspec.structs.replace(switching, reason=reason))
+    revision = cycle.facts.candidate
+    if revision is None:
+        return facts, None
+    return facts, Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle.id, at=now)
 
 
 def _fallen_back(toplevel: StorePath, name: str, now: float) -> GoneBack:

@@ -17,7 +17,7 @@ class Activator(Protocol):
     def generations(self) -> dict[int, StorePath]:
         """The system profile's generations by number. A few links are read; never waits."""
 
-    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+    async def activate(self, toplevel: StorePath, action: str, tag: str, *, in_turn: bool = False) -> int:
         """Run `switch-to-configuration ACTION` to its end, once.
 
         If the unit of this `tag` is running or has run since boot, its result is taken instead of starting another.
@@ -26,6 +26,7 @@ class Activator(Protocol):
             toplevel: what to activate.
             action: `test` or `boot`.
             tag: names this one activation across crashes of the daemon.
+            in_turn: wait for somebody else's switch, for as long as one may take.
 
         Returns:
             The exit status of switch-to-configuration (0, 1, 2, 4, 100 have meanings).

@@ -69,12 +69,12 @@ async def _restore(cycle: Cycle, switching: Switching, activator: Activator) -> 
     try:
         if switching.previous_generation and system.generation != switching.previous_generation:
             await activator.restore_profile(switching.previous_generation)
-            status = await activator.activate(switching.previous, "boot", tag(cycle, "rollback boot"))
+            status = await activator.activate(switching.previous, "boot", tag(cycle, "rollback boot"), in_turn=True)
             if status != 0:
                 return f"the boot loader was not installed: {reads_switch(status)}"
         if switching.mode == "boot" and system.current == switching.previous:
             return ""  # it never ran
-        status = await activator.activate(switching.previous, "test", tag(cycle, "rollback test"))
+        status = await activator.activate(switching.previous, "test", tag(cycle, "rollback test"), in_turn=True)
     except GitopsdError as error:
         return error.message
     return "" if status in (0, 4) else f"switch-to-configuration: {reads_switch(status)}"

@@ -28,6 +28,7 @@ async def switch(
     built = needed(cycle.facts.built, "a built toplevel")
     switching = cycle.facts.switching
     if switching is None:
+        await successor.alone(reporter.progress)
         system = activator.facts()
         switching = Switching(
             boot_id=clock.boot_id(),
@@ -45,6 +46,7 @@ async def switch(
     reporter.line("=== Deploying New Configuration ===")
     if switching.mode == "boot":
         return await _for_the_next_boot(cycle, built, activator, builder)
+    await successor.guard(switching.previous, built.toplevel, activator.facts().profile)
     return await _test(cycle, reporter, built, switching, activator=activator, builder=builder)
 
 

@@ -36,11 +36,11 @@ class Switching:
         self._clock = clock
         self._timeout = timeout
 
-    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+    async def activate(self, toplevel: StorePath, action: str, tag: str, *, in_turn: bool = False) -> int:
         """See `ports.Activator`."""
         wanted = f"{_MARK}{action} {toplevel} ({tag})"
         async with self._systemd.watch() as watch:
-            await self._started(toplevel, action, wanted)
+            await self._started(toplevel, action, wanted, patience=self._timeout + 30 if in_turn else 0)
             deadline = self._clock.monotonic() + self._timeout + 30
             while (unit := await self._systemd.unit(UNIT)) is None or not _ended(unit):
                 if unit is None:
@@ -58,19 +58,24 @@ class Switching:
         if unit is not None and str(unit["Description"]).startswith(_MARK) and _ended(unit):
             await self._remove(unit)
 
-    async def _started(self, toplevel: StorePath, action: str, wanted: str) -> None:
+    async def _started(self, toplevel: StorePath, action: str, wanted: str, *, patience: float) -> None:
         """Start the unit, unless it is there already: from before a crash, or from a start that nobody answered."""
-        for last in (False, True):
+        give_up, unanswered = self._clock.monotonic() + patience, 0
+        while True:
             unit = await self._systemd.unit(UNIT)
             if unit is not None and unit["Description"] == wanted:
                 return
-            if unit is not None:
-                await self._make_room(unit)
             try:
+                if unit is not None:
+                    await self._make_room(unit)
                 await self._systemd.start_transient(UNIT, self._properties(toplevel, action, wanted))
             except Transient as error:
-                if last or error.cause is not Cause.timeout:
+                unanswered += error.cause is Cause.timeout
+                waits = error.cause is Cause.lock_held and self._clock.monotonic() < give_up
+                if not waits and (error.cause is not Cause.timeout or unanswered > 1):
                     raise
+                if waits:
+                    await self._clock.sleep(_LOOK)
             else:
                 return
 

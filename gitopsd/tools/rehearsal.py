@@ -5,6 +5,7 @@ REHEARSAL_LIMIT = 60.0  # seconds
 # What a rehearsal must not do: be restarted, be watched, tell others of its failure, run what comes before and after.
 _DROPPED = (
     *("Type", "Restart", "RestartSec", "WatchdogSec", "OnFailure", "OnSuccess", "Sockets", "TimeoutStartSec"),
+    *("RuntimeMaxSec", "RuntimeRandomizedExtraSec", "RestartMode"),
     *("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload", "ExecCondition", "NotifyAccess"),
     *("RemainAfterExit", "StandardError", "RuntimeDirectoryPreserve", "FileDescriptorStoreMax"),
 )

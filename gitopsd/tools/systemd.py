@@ -304,6 +304,11 @@ def microseconds(seconds: float) -> Any:
     return GLib.Variant("t", int(seconds * 1_000_000))
 
 
+def number(value: int) -> Any:
+    """A property that is a small number."""
+    return GLib.Variant("i", value)
+
+
 def exit_statuses(values: Sequence[int]) -> Any:
     """A `SuccessExitStatus` property."""
     return GLib.Variant("(aiai)", (list(values), []))
@@ -327,6 +332,7 @@ def _health(name: str, unit: Unit) -> UnitHealth:
         restarts=int(unit.get("NRestarts", 0)),
         main_pid=int(unit.get("MainPID", 0)),
         loaded=unit["LoadState"] == "loaded",
+        wanted=bool(unit["WantedBy"] or unit["RequiredBy"]),
     )
 
 

@@ -4,6 +4,9 @@ One small file in the state directory, beside the store and not in it: a new git
 version that the old one cannot read.
 """
 
+import fcntl
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -36,6 +39,36 @@ class TakeoverRecord:
         except (OSError, msgspec.DecodeError):
             return None
 
+    def change(self, into: Callable[[Takeover | None], Takeover | None]) -> Takeover | None:
+        """Write what is made of it, while nobody else does: both the daemon and who watches it write. Durable on return.
+
+        Args:
+            into: gets what is recorded and returns what is to be; None is no record.
+
+        Returns:
+            What is recorded now.
+
+        Raises:
+            OSError: it cannot be written.
+
+        """
+        held = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            found = self.read()
+            wanted = into(found)
+            if wanted is None:
+                self._disk.remove(str(self._path))
+                self._disk.remove(self._root)
+            elif wanted != found:
+                # First what keeps the system, then what says that it is to be gone back to.
+                self._disk.directory(str(Path(self._root).parent), 0o755)
+                self._disk.point(self._root, wanted.before)
+                self._disk.replace(str(self._path), msgspec.json.encode(wanted))
+        finally:
+            os.close(held)
+        return wanted
+
     def write(self, takeover: Takeover) -> None:
         """Record it; durable on return.
 
@@ -43,11 +76,13 @@ class TakeoverRecord:
             OSError: it cannot be written.
 
         """
-        self._disk.directory(str(Path(self._root).parent), 0o755)
-        self._disk.point(self._root, takeover.before)
-        self._disk.replace(str(self._path), msgspec.json.encode(takeover))
+        self.change(lambda _: takeover)
 
     def remove(self) -> None:
-        """Forget it; durable on return. Nothing if there is none."""
-        self._disk.remove(str(self._path))
-        self._disk.remove(self._root)
+        """Forget it; durable on return. Nothing if there is none.
+
+        Raises:
+            OSError: it cannot be removed.
+
+        """
+        self.change(lambda _: None)

@@ -77,6 +77,7 @@ class UnitHealth(Value, frozen=True, kw_only=True):
         restarts: NRestarts.
         main_pid: MainPID, 0 if none; a change during the soak is a restart.
         loaded: LoadState is `loaded`.
+        wanted: some unit that systemd has in memory, such as the target that is booted, wants or requires it.
 
     """
 
@@ -86,6 +87,7 @@ class UnitHealth(Value, frozen=True, kw_only=True):
     restarts: int = 0
     main_pid: int = 0
     loaded: bool = True
+    wanted: bool = False
 
 
 class Switching(Value, frozen=True, kw_only=True):

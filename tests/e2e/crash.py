@@ -21,7 +21,7 @@ import functools, os, pathlib, subprocess, sys
 sys.path.insert(0, "/opt/gitopsd-src")
 
 from gitopsd.__main__ import main
-from gitopsd.daemon import loop
+from gitopsd.daemon import loop, standby
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.machine import State
 from gitopsd.tools.nix import Nix
@@ -90,13 +90,19 @@ def said(self, text, told=set()):
 
 
 loop._StepReporter.progress = said
-pathlib.Path("/run/gitopsd.pid").write_text(str(os.getpid()))
+standby.HOLD = 2.0
+if not {"--rehearse", "--stand-by"}.intersection(sys.argv):
+    pathlib.Path("/run/gitopsd.pid").write_text(str(os.getpid()))
 sys.exit(main())
 """
 
-# $1 kill: the daemon; cut: the machine, by reboot(RB_AUTOBOOT) without a sync.
+# $1 kill: the daemon; both: who watches it, too; cut: the machine, by reboot(RB_AUTOBOOT) without a sync.
 DIE = r"""#!/bin/sh
 case $1 in
+both)
+    systemctl kill --signal=KILL gitopsd-standby.service 2>/dev/null
+    kill -9 "$(cat /run/gitopsd.pid)"
+    ;;
 kill) kill -9 "$(cat /run/gitopsd.pid)" ;;
 cut) exec python3 -I -c 'import ctypes; ctypes.CDLL(None).reboot(0x1234567)' ;;
 esac
@@ -112,6 +118,13 @@ rm /var/lib/crash/armed
 echo "$armed" >/var/lib/crash/died
 exec /usr/local/bin/lab-die "$how"
 """
+
+# A newer gitopsd that rehearses well, and dies.
+DYING = """#!/bin/sh
+case "$*" in *--rehearse*) exec /usr/bin/gitopsd "$@" ;; esac
+exit 7
+"""
+DYING_PATH = "/usr/local/bin/gitopsd-dies"
 
 HOOK = "[ ! -x /usr/local/bin/lab-point ] || /usr/local/bin/lab-point {}"
 SETTINGS = {"buildScript": HOOK.format("build"), "activationScript": HOOK.format("activate")}
@@ -149,6 +162,7 @@ class Crashes:
         host.write("/usr/local/bin/lab-die", DIE, mode=0o755)
         host.write("/usr/local/bin/lab-point", POINT, mode=0o755)
         host.write("/usr/bin/gitopsd", LAUNCHER, mode=0o755)
+        host.write(DYING_PATH, DYING, mode=0o755)
         host.run(["mkdir", "-p", "/var/lib/crash"])
         host.run(["systemctl", "restart", "gitopsd.service"])
         host.run(["gitopsctl", "upgrade"])  # what runs is deployed
@@ -203,3 +217,20 @@ class Crashes:
         assert roots == ([revision] if ended.outcome == "interrupted" else []), where
         started = re.findall(r"Started .*?(gitopsd: .*)", host.journal("nixos-rebuild-switch-to-configuration.service"))
         assert len(started) == len(set(started)), where
+        # What runs is the gitopsd of that system, as its unit says, and nobody watches it any more.
+        host.until(lambda: _niceness(host) == _wanted_niceness(host), what=f"the gitopsd of {current} after {where}")
+        host.until(lambda: host.active_state("gitopsd-standby.service") == "inactive", what=f"no watch after {where}")
+        assert not host.exists("/var/lib/gitopsd/takeover.json"), where
+        assert not host.exists("/nix/var/nix/gcroots/gitopsd-takeover"), where
+
+
+def _niceness(host: Host) -> str:
+    """Of the daemon's process; empty while there is none."""
+    pid = host.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout.strip()
+    return host.run(["ps", "-o", "ni=", "-p", pid], check=False).stdout.strip() if pid != "0" else ""
+
+
+def _wanted_niceness(host: Host) -> str:
+    unit = host.read("/run/current-system/etc/systemd/system/gitopsd.service")
+    found = re.search(r"(?m)^Nice=(\d+)$", unit)
+    return found[1] if found else "0"

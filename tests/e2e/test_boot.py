@@ -207,6 +207,37 @@ def test_2_golden_survives_garbage_collection_and_two_hundred_later_generations(
     assert malphas.run(["gitopsctl", "rollback", "golden"], check=False).returncode == 1  # it runs already
 
 
+@pytest.mark.parametrize("what", ["fails", "is never ready"])
+def test_a_system_whose_gitopsd_does_not_start_at_boot_is_not_blessed_and_is_fallen_back_from(
+    lab: Lab, what: str
+) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    good, before = malphas.current_system(), boots(malphas)
+    assert golden(malphas) == good
+    # Nothing of it shows before the boot: it is rehearsed, takes over, and holds.
+    at_boot = 'test "$(readlink /run/current-system)" = "$(readlink /run/booted-system)"'
+    then = {"fails": "exit 1", "is never ready": "sleep infinity"}[what]
+    more = f"TimeoutStartSec=infinity\nExecStartPre=/bin/sh -c '{at_boot} || exit 0; {then}'"
+    unit = scene.files()["gitopsd/gitopsd.service"].replace("[Service]\n", f"[Service]\n{more}\n")
+    revision = scene.forge.push_change("nix-config", {"gitopsd/gitopsd.service": unit}, "a gitopsd that hates boots")
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.boot_default() != good
+    malphas.until(lambda: malphas.exists("/var/lib/gitopsd/takeover.json"), what="the takeover")
+    malphas.until(lambda: status(malphas)["state"] == "idle", what="the new gitopsd")
+    malphas.reboot(timeout=180)
+    assert malphas.booted_system() == malphas.current_system() == malphas.boot_default() == golden(malphas) == good
+    assert boots(malphas) == before + 3
+    malphas.until(lambda: status(malphas)["rejected"], what="the rejection")
+    (rejected,) = status(malphas)["rejected"]
+    assert rejected["revision"] == revision
+    assert "2 bad boots; the last one: gitopsd.service " in rejected["reason"]
+    assert status(malphas)["boot"]["verdict"] == "good"
+    assert not malphas.exists("/var/lib/gitopsd/takeover.json")
+    assert malphas.failed_units() == []
+
+
 def test_3_and_10_golden_that_fails_too_stays_up_and_says_so_everywhere(lab: Lab) -> None:
     scene = set_up(lab, "malphas", more=BOOT_MODE)
     malphas = scene.hosts["malphas"]

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 import pytest
-from e2e.crash import SETTINGS, Crashes
+from e2e.crash import DYING_PATH, SETTINGS, Crashes
 from e2e.scene import BROKEN_SSHD, HELLO, set_up
 from lab import Lab
 
@@ -24,23 +24,38 @@ SWITCHING = ("test:begin", "test:stopped", "activate", "test:activated", "test:r
 LOADING = ("boot:begin", "boot:entries", "boot:default")
 
 
-def units(number: int, *, bad: bool) -> dict[str, str]:
-    """Another configuration for each number."""
-    hello = HELLO.format(word=f"number {number}")
-    return {"hello_service": hello, "sshd_service": BROKEN_SSHD} if bad else {"hello_service": hello}
+def units(number: int, *, bad: bool, own: str = "") -> dict[str, str]:
+    """Another configuration for each number; with another gitopsd each time, if its unit's text is given."""
+    wanted = {"hello_service": HELLO.format(word=f"number {number}")}
+    if bad:
+        wanted["sshd_service"] = BROKEN_SSHD
+    if own:
+        own = own.replace("[Service]\n", f"[Service]\nNice={1 + number % 19}\n")
+        wanted["gitopsd_service"] = own.replace("ExecStart=gitopsd", f"ExecStart={DYING_PATH}") if bad else own
+    return wanted
 
 
 def numbered(first: int) -> Iterator[str]:
     return (str(number) for number in range(first, MOST, STRIDE))
 
 
-def sweep(lab: Lab, how: str, points: Iterable[str], *, bad: bool) -> list[str]:
-    """Crash at one point after the other, until one is not reached any more; returns where it died."""
+def sweep(lab: Lab, how: str, points: Iterable[str], *, bad: bool, own: bool = False) -> list[str]:
+    """Crash at one point after the other, until one is not reached any more; returns where it died.
+
+    Args:
+        lab: the lab.
+        how: what dies there.
+        points: where.
+        bad: each system is one that has to be rolled back; with `own`, its gitopsd does not start either.
+        own: each system has another unit of gitopsd's.
+
+    """
     scene = set_up(lab, "malphas", soak="1s", homes=False, settings=SETTINGS)
     crashes = Crashes(scene, scene.hosts["malphas"])
+    unit = scene.files()["gitopsd/gitopsd.service"] if own else ""
     died = []
     for number, point in enumerate(points):
-        ended = crashes.upgrade(point, how, **units(number, bad=bad))
+        ended = crashes.upgrade(point, how, **units(number, bad=bad, own=unit))
         if bad:
             assert ended.outcome in ("rolled-back", "interrupted"), ended.died
         if not ended.died:
@@ -56,6 +71,14 @@ def test_a_crash_of_the_daemon_at_any_of_its_doors_to_the_world(lab: Lab, how: s
     first = 1 if ALL else 1 + 6 * ("kill", "cut").index(how) + 3 * bad  # other points in each of the four samples
     died = sweep(lab, how, numbered(first), bad=bad)
     assert len(died) >= (20 if ALL else 2)
+
+
+@pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
+@pytest.mark.parametrize("how", ["kill", "both", "cut"])
+def test_a_crash_while_another_gitopsd_is_deployed(lab: Lab, how: str, *, bad: bool) -> None:
+    first = 1 if ALL else 3 + 4 * ("kill", "both", "cut").index(how) + 2 * bad
+    points = (*numbered(first),) if ALL else (SWITCHING[4], *tuple(numbered(first))[:3])
+    assert len(sweep(lab, how, points, bad=bad, own=True)) >= (20 if ALL else 3)
 
 
 @pytest.mark.parametrize("how", ["kill", "cut"])

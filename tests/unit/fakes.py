@@ -217,6 +217,8 @@ class FakeSuccessor:
         self.watched: list[StorePath | None] = []
         self.watching = 0
         self.problem = ""
+        self.guarded: list[object] = []
+        self.alone_error: Exception | None = None
 
     def waits(self) -> bool:
         return self.ready
@@ -232,6 +234,17 @@ class FakeSuccessor:
 
     async def watch_on(self) -> None:
         self.watching += 1
+
+    async def alone(self, progress: Callable[[str], None]) -> None:
+        self.guarded.append("alone")
+        if self.alone_error is not None:
+            raise self.alone_error
+
+    async def guard(self, before: StorePath, after: StorePath, default: StorePath | None) -> None:
+        self.guarded.append((before, after, default))
+
+    async def settle(self) -> None:
+        self.guarded.append("settle")
 
     async def hand_over(self, spare: StorePath | None) -> None:
         self.watched.append(spare)
@@ -321,7 +334,7 @@ class FakeActivator:
     def generations(self) -> dict[int, StorePath]:
         return dict(enumerate(self.profiles, start=1))
 
-    async def activate(self, toplevel: StorePath, action: str, tag: str) -> int:
+    async def activate(self, toplevel: StorePath, action: str, tag: str, *, in_turn: bool = False) -> int:
         if tag in self.done:
             return self.done[tag]
         self.activations.append((toplevel, action, tag))

@@ -1,5 +1,6 @@
 """What a boot must prove, over time."""
 
+import msgspec
 import pytest
 from unit.fakes import FakeClock, FakeProber, FakeUnits, unit
 
@@ -22,6 +23,7 @@ class World:
             self.prober,
             self.clock.monotonic,
             names=("sshd.service",),
+            own="gitopsd.service",
             probes=probes,
             deadline=20.0,
             soak=5.0,
@@ -53,6 +55,22 @@ async def test_a_unit_that_never_becomes_active_is_told_at_the_deadline() -> Non
     world = World()
     world.units.script = [{"sshd.service": unit("sshd.service", "activating")}]
     assert await world.problem() == "sshd.service not active after 20 s"
+
+
+@pytest.mark.parametrize("state", ["failed", "activating"])
+async def test_a_daemon_that_this_boot_should_have_and_that_does_not_run_is_told(state: str) -> None:
+    world = World()
+    daemon = msgspec.structs.replace(unit("gitopsd.service", state), wanted=True)
+    world.units.script = [{"gitopsd.service": daemon}]
+    assert (await world.problem()).startswith("gitopsd.service ")
+
+
+@pytest.mark.parametrize("more", [{"wanted": False}, {"loaded": False}], ids=["disabled", "masked, or not there"])
+async def test_a_daemon_that_nobody_wants_is_not_asked_for(more: dict[str, bool]) -> None:
+    world = World()
+    daemon = msgspec.structs.replace(unit("gitopsd.service", "inactive"), **{"wanted": True, **more})
+    world.units.script = [{"gitopsd.service": daemon}]
+    assert await world.problem() == ""
 
 
 async def test_a_unit_that_restarts_in_the_soak_is_told() -> None:

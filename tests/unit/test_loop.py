@@ -663,7 +663,7 @@ async def test_stopping_during_switch_leaves_it_running_and_the_next_start_takes
         await never.wait()
         return status
 
-    world.activator.activate = slow  # type: ignore[method-assign]
+    world.activator.activate = slow  # type: ignore[method-assign, assignment]
     daemon = await world.start()
     await daemon.ask()
     await reached.wait()
@@ -713,7 +713,7 @@ async def test_the_next_version_takes_over_between_two_cycles_and_never_in_one(w
         during.append(world.successor.handed_over)
         return await activate(toplevel, action, tag)  # type: ignore[arg-type]
 
-    world.activator.activate = with_a_new_daemon  # type: ignore[method-assign]
+    world.activator.activate = with_a_new_daemon  # type: ignore[method-assign, assignment]
     daemon = await world.start()
     outcome, _ = await daemon.end_of(await daemon.ask())
     while not world.successor.handed_over:  # at rest
