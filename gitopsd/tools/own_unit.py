@@ -111,8 +111,8 @@ class OwnUnit:
         if found is not None and found.deploying and found.after == after:
             await self.watch_on()
             return
-        invocation = await self._our_invocation()
-        if not invocation or self._same(before, after):
+        invocation = "" if self._same(before, after) else await self._our_invocation()
+        if not invocation:
             return
         takeover = Takeover(
             before=before,
