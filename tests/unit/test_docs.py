@@ -177,3 +177,10 @@ def test_every_dependency_has_its_reason() -> None:
     for requirement in wanted:
         name = re.split(r"[<>=\[ ]", requirement)[0]
         assert f"| {name} |" in text, name
+
+
+def test_the_page_for_other_distributions_names_every_package_that_the_daemon_imports() -> None:
+    named = set(re.findall(r"python3-([a-z-]+)", (DOCS / "how-to/run-on-another-distribution.md").read_text("utf-8")))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.split(r"[>=]", each)[0].lower() for each in project["dependencies"]}
+    assert named == wanted - {"rich", "pygobject"} | {"gi"}  # rich is the demo's; PyGObject has another name there
