@@ -126,7 +126,7 @@ in
       type = types.listOf types.package;
       default = [ ];
       example = literalExpression "[ pkgs.curl ]";
-      description = "More programs on the daemon's path, for probes, checks and notifications.";
+      description = "More programs on the daemon's path, for probes, checks and notifications. With `pkgs.betterleaks` the secrets gate asks that instead of gitleaks.";
     };
 
     sync.onCalendar = mkOption {

@@ -15,15 +15,16 @@ from gitopsd.dotfiles import notices as say
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.secrets.held import Held
+from gitopsd.secrets.rules import names_secret
 from gitopsd.tools.chezmoi import Home, Row
 from gitopsd.tools.chezmoi_names import is_plain_file, is_template
+from gitopsd.tools.files import Files
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Adopted, Beginning, Notice
 
 BACKUPS = ".local/state/gitopsd/backups"  # below the home
-_QUICK = 30.0  # seconds
 _CONFIGURATIONS = tuple(f".config/chezmoi/chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 
 
@@ -57,7 +58,8 @@ class Contact:
         self._held = held
         self._now = now
         self._source = Path(account.home) / config.source
-        self._home = Home(processes, account, str(self._source))
+        self._home = Home(processes, account, str(self._source), hidden=names_secret)
+        self._files = Files(processes, account)
 
     async def begin(self) -> Beginning:
         """See `ports.Choices.initialize`."""
@@ -216,7 +218,7 @@ class Contact:
             await self._home.overwrite(target)
         except GitopsdError:
             if backup is not None and not self._home.kind(target):
-                await self._run("mv", "--no-clobber", "--", str(backup), str(Path(self._account.home) / target))
+                await self._files.move(str(backup), f"{self._account.home}/{target}", replace=False)
             raise
         return Adopted(file=printable(target), took="theirs", backup=printable(str(backup or "")))
 
@@ -226,12 +228,6 @@ class Contact:
         place = Path(self._account.home) / BACKUPS
         names = (when, *(f"{when}-{number}" for number in range(2, 1000)))
         backup = place / next(name for name in names if not self._home.kind(f"{BACKUPS}/{name}/{target}")) / target
-        await self._run("install", "--directory", "--mode=0700", "--", str(place.parent))
-        await self._run("mkdir", "--parents", "--", str(backup.parent))
-        await self._run(
-            "mv", "--no-clobber", "--no-target-directory", "--", f"{self._account.home}/{target}", str(backup)
-        )
+        await self._files.make_directory(str(place.parent), mode=0o700)
+        await self._files.move(f"{self._account.home}/{target}", str(backup), replace=False)
         return backup
-
-    async def _run(self, *argv: str) -> None:
-        await self._processes.run(argv, timeout=_QUICK, account=self._account, cwd="/")

@@ -81,7 +81,10 @@ class PersonChoices:
         async with self._turn:
             try:
                 async with asyncio.timeout(_LIMIT):
-                    yield Parts(self._processes, self._config, host=self._host, account=self._account)
+                    parts = Parts(self._processes, self._config, host=self._host, account=self._account)
+                    if (halt := parts.repair().rewritten()) is not None:
+                        raise Failed(halt.what, meaning="nothing was changed", advice=halt.advice)
+                    yield parts
             except TimeoutError:
                 raise Transient(
                     f"it did not end within {_LIMIT:g} s",

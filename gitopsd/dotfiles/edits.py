@@ -11,7 +11,6 @@ from gitopsd.dotfiles.parts import Parts
 from gitopsd.repo.engine import Engine
 from gitopsd.tools.chezmoi import Home, Row
 from gitopsd.tools.chezmoi_names import is_encrypted, is_plain_file
-from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.types import Candidate, Finding, Notice
 
@@ -135,7 +134,7 @@ class Edits:
                 self._parts.held.let_pass(each.path, each.content)
         names = {source: target for target, source in looked_at.items()}
         stopped = [
-            msgspec.structs.replace(finding, path=printable(names[source]))
+            msgspec.structs.replace(finding, path=say.shown(names[source]))
             for source, findings in found.items()
             for finding in findings
         ]

@@ -5,7 +5,8 @@ import stat
 from collections.abc import Sequence
 from shlex import quote
 
-from gitopsd.tools.chezmoi import Comparison, Home, Row
+from gitopsd.secrets.rules import cleared, names_secret
+from gitopsd.tools.chezmoi import UNNAMED, Comparison, Home, Row
 from gitopsd.tools.chezmoi_names import is_template, target_of
 from gitopsd.tools.git import printable
 from gitopsd.tools.jj import NEW_FILE_LIMIT
@@ -14,6 +15,11 @@ from gitopsd.types import Notice
 _NO_SECRET = re.compile(r"open (?P<path>/run/secrets/(?P<name>\S+)): no such file or directory")
 _QUOTED = re.compile(r" at <.*>(?=:|$)", re.DOTALL)
 _KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link"}
+
+
+def shown(text: str) -> str:
+    """A name or a reason fit for a status: without what has the form of a secret, and for a terminal."""
+    return printable(cleared(text))
 
 
 def broken(seen: Comparison) -> list[Notice]:
@@ -32,17 +38,24 @@ def fails(reason: str) -> bool:
 
 def _told(reason: str) -> str:
     """Why chezmoi failed, without the action that Go quotes, since there may be literals in it."""
-    return printable(_QUOTED.sub(" at <...>", reason))
+    return shown(_QUOTED.sub(" at <...>", reason))
 
 
 def waits(target: str, reason: str) -> Notice:
     """A target that cannot be read or made, for the reason that chezmoi gives."""
-    name = printable(target)
+    if reason == UNNAMED:
+        name = shown(target) if names_secret(target) else ""
+        return Notice(
+            what=f"{name or 'a file'} waits: {reason}; nothing of it is captured or written",
+            path=name,
+            advice="give it another name, in the home and in the source directory",
+        )
+    name = shown(target)
     if missing := _NO_SECRET.search(reason):
         return Notice(
-            what=f"{name} waits for {printable(missing['path'])}, which is not decrypted on this host yet",
+            what=f"{name} waits for {shown(missing['path'])}, which is not decrypted on this host yet",
             path=name,
-            advice=f"declare sops.secrets.{printable(missing['name'])} in the NixOS configuration, then gitopsctl upgrade",
+            advice=f"declare sops.secrets.{shown(missing['name'])} in the NixOS configuration, then gitopsctl upgrade",
         )
     if fails(reason):
         what = f"{name} waits: its template cannot be rendered: {_told(reason)}"
@@ -57,61 +70,61 @@ def drift(target: str, source: str) -> Notice:
         what, advice = "was edited, and comes from a template: the edit is kept and not captured", "chezmoi edit"
     else:
         what, advice = "was changed, and is no plain file to chezmoi: it is kept and not captured", "chezmoi diff"
-    return Notice(what=f"{printable(target)} {what}", path=printable(target), advice=f"{advice} ~/{printable(target)}")
+    return Notice(what=f"{shown(target)} {what}", path=shown(target), advice=f"{advice} ~/{shown(target)}")
 
 
 def taken_out(target: str) -> Notice:
     """An edit of what the repository does not have any more."""
     return Notice(
-        what=f"{printable(target)} was edited here, and was taken out of the repository: it is left as it is",
-        path=printable(target),
-        advice=f"chezmoi add ~/{printable(target)}  # if all hosts should have it again; else move it away",
+        what=f"{shown(target)} was edited here, and was taken out of the repository: it is left as it is",
+        path=shown(target),
+        advice=f"chezmoi add ~/{shown(target)}  # if all hosts should have it again; else move it away",
     )
 
 
 def not_ours(folder: str, stranger: str) -> Notice:
     """A directory that is to go, with something in it that chezmoi never wrote."""
     return Notice(
-        what=f"{printable(folder)} is no directory in the repository any more, and {printable(stranger)} in it is yours "
+        what=f"{shown(folder)} is no directory in the repository any more, and {shown(stranger)} in it is yours "
         "alone: it is left as it is",
-        path=printable(folder),
-        advice=f"move what is yours out of ~/{printable(folder)}: the next sync does the rest",
+        path=shown(folder),
+        advice=f"move what is yours out of ~/{shown(folder)}: the next sync does the rest",
     )
 
 
 def closed(target: str) -> Notice:
     """A target that would be less private if it were written."""
     return Notice(
-        what=f"{printable(target)} has permissions that chezmoi cannot keep, and to write it would open it to others: "
+        what=f"{shown(target)} has permissions that chezmoi cannot keep, and to write it would open it to others: "
         "it is left as it is",
-        path=printable(target),
-        advice=f"chmod 600 ~/{printable(target)}  # or 644: these can be kept",
+        path=shown(target),
+        advice=f"chmod 600 ~/{shown(target)}  # or 644: these can be kept",
     )
 
 
 def cannot_capture(target: str, reason: str) -> Notice:
     """An edit that chezmoi does not take, for the reason that it gives."""
     return Notice(
-        what=f"{printable(target)} was edited, and cannot be captured: {printable(reason)}",
-        path=printable(target),
-        advice=f"chezmoi re-add ~/{printable(target)}",
+        what=f"{shown(target)} was edited, and cannot be captured: {shown(reason)}",
+        path=shown(target),
+        advice=f"chezmoi re-add ~/{shown(target)}",
     )
 
 
 def both_edited(target: str) -> Notice:
     """An edit of a target whose source was edited too, or may have been."""
     return Notice(
-        what=f"{printable(target)} was edited, and it is not known on which version: both it and its source are kept",
-        path=printable(target),
-        advice=f"chezmoi merge ~/{printable(target)}",
+        what=f"{shown(target)} was edited, and it is not known on which version: both it and its source are kept",
+        path=shown(target),
+        advice=f"chezmoi merge ~/{shown(target)}",
     )
 
 
 def not_captured(target: str) -> Notice:
     """An edit that came too late for this sync."""
     return Notice(
-        what=f"{printable(target)} was edited during the sync: it is kept, and the next sync captures it",
-        path=printable(target),
+        what=f"{shown(target)} was edited during the sync: it is kept, and the next sync captures it",
+        path=shown(target),
         advice="gitopsctl sync",
     )
 
@@ -119,29 +132,29 @@ def not_captured(target: str) -> Notice:
 def not_written(target: str) -> Notice:
     """A target that is still what it was after an apply."""
     return Notice(
-        what=f"{printable(target)} could not be written, or was edited at that moment: it is left as it is",
-        path=printable(target),
-        advice=f"chezmoi apply ~/{printable(target)}",
+        what=f"{shown(target)} could not be written, or was edited at that moment: it is left as it is",
+        path=shown(target),
+        advice=f"chezmoi apply ~/{shown(target)}",
     )
 
 
 def script_failed(scripts: Sequence[str]) -> Notice:
     """One of these scripts failed; chezmoi does not say which."""
-    return Notice(what=f"a script failed, one of {', '.join(map(printable, scripts))}", advice="chezmoi apply")
+    return Notice(what=f"a script failed, one of {', '.join(map(shown, scripts))}", advice="chezmoi apply")
 
 
 def kept(target: str, why: str) -> Notice:
     """An edit that stays in the home only."""
     return Notice(
-        what=f"{printable(target)} is kept as it is: {why}",
-        path=printable(target),
-        advice=f"chezmoi diff ~/{printable(target)}",
+        what=f"{shown(target)} is kept as it is: {why}",
+        path=shown(target),
+        advice=f"chezmoi diff ~/{shown(target)}",
     )
 
 
 def marked(path: str, trunk: str) -> Notice:
     """A file with conflict markers in it."""
-    file = printable(target_of(path))
+    file = shown(target_of(path))
     return Notice(
         what=f"{file} has conflict markers that nobody settled: it is parked, and neither goes to {trunk} nor to the home",
         path=file,
@@ -151,30 +164,30 @@ def marked(path: str, trunk: str) -> Notice:
 
 def unsettled(path: str, source: str, trunk: str) -> Notice:
     """A file that is in conflict in the working copy."""
-    file = printable(target_of(path))
+    file = shown(target_of(path))
     return Notice(
         what=f"{file} is in conflict in {source}: it is parked, and neither goes to {trunk} nor to the home",
         path=file,
-        advice=f"cd {source} && jj resolve {quote(printable(path))}  # or take the markers out with an editor",
+        advice=f"cd {source} && jj resolve {quote(shown(path))}  # or take the markers out with an editor",
     )
 
 
 def apart(path: str, source: str, trunk: str) -> Notice:
     """A file in conflict in the working copy that is no text."""
-    file = printable(target_of(path))
+    file = shown(target_of(path))
     return Notice(
         what=f"{file} is in conflict in {source}, and is no text: it stays there, and neither goes to {trunk} nor to the home",
         path=file,
-        advice=f"cd {source} && jj restore --from {trunk}@origin {quote(printable(path))}  # or put a file in its place",
+        advice=f"cd {source} && jj restore --from {trunk}@origin {quote(shown(path))}  # or put a file in its place",
     )
 
 
 def in_conflict(target: str) -> Notice:
     """An edit of a target whose source is in conflict."""
     return Notice(
-        what=f"{printable(target)} was edited, and its source is in conflict: both are kept",
-        path=printable(target),
-        advice=f"gitopsctl dotfiles adopt --mine ~/{printable(target)}  # or settle the conflict first",
+        what=f"{shown(target)} was edited, and its source is in conflict: both are kept",
+        path=shown(target),
+        advice=f"gitopsctl dotfiles adopt --mine ~/{shown(target)}  # or settle the conflict first",
     )
 
 
@@ -202,32 +215,32 @@ def ignored(path: str) -> Notice:
     """A file of the source directory that jj does not take in."""
     if not is_text(path):
         return Notice(
-            what=f"{printable(path)} in the source directory has a name that is no UTF-8, which jj does not take in: not captured",
-            path=printable(path),
+            what=f"{shown(path)} in the source directory has a name that is no UTF-8, which jj does not take in: not captured",
+            path=shown(path),
             advice="give it another name",
         )
     return Notice(
-        what=f"{printable(path)} in the source directory is ignored by git (.gitignore, or the person's own ignore file): "
+        what=f"{shown(path)} in the source directory is ignored by git (.gitignore, or the person's own ignore file): "
         "not captured, and no other host has it",
-        path=printable(path),
-        advice=f"git check-ignore -v {quote(printable(path))}  # names the line; or chezmoi forget the file",
+        path=shown(path),
+        advice=f"git check-ignore -v {quote(shown(path))}  # names the line; or chezmoi forget the file",
     )
 
 
 def too_big_here(target: str) -> Notice:
     """An edit that has made a target too big to be captured."""
     return Notice(
-        what=f"{printable(target)} is over {NEW_FILE_LIMIT // 1024 // 1024} MiB now: it is kept and not captured",
-        path=printable(target),
-        advice=f"chezmoi forget ~/{printable(target)}  # or make it smaller",
+        what=f"{shown(target)} is over {NEW_FILE_LIMIT // 1024 // 1024} MiB now: it is kept and not captured",
+        path=shown(target),
+        advice=f"chezmoi forget ~/{shown(target)}  # or make it smaller",
     )
 
 
 def too_big(path: str) -> Notice:
     """A file of the source directory that is too big to be captured."""
     return Notice(
-        what=f"{printable(path)} in the source directory is over {NEW_FILE_LIMIT // 1024 // 1024} MiB: not captured",
-        path=printable(path),
+        what=f"{shown(path)} in the source directory is over {NEW_FILE_LIMIT // 1024 // 1024} MiB: not captured",
+        path=shown(path),
         advice="jj file track --include-ignored, or keep it out with .gitignore",
     )
 
@@ -236,9 +249,9 @@ def left_deleted(target: str, why: str = "") -> Notice:
     """Say that a deleted target is left alone."""
     reason = f" ({why})" if why else ""
     return Notice(
-        what=f"{printable(target)} was deleted in the home: it is neither captured nor written again{reason}",
-        path=printable(target),
-        advice=f"chezmoi forget ~/{printable(target)}  # or chezmoi apply it to have it back",
+        what=f"{shown(target)} was deleted in the home: it is neither captured nor written again{reason}",
+        path=shown(target),
+        advice=f"chezmoi forget ~/{shown(target)}  # or chezmoi apply it to have it back",
     )
 
 
@@ -260,7 +273,7 @@ def differs(home: Home, row: Row, source: str | None) -> Notice:
         source: of the target; None if there is none, and chezmoi would take it away.
 
     """
-    name = printable(row.target)
+    name = shown(row.target)
     if source is None or row.next == "D":
         return Notice(
             what=f"{name} would be taken away by an exact_ directory or .chezmoiremove, and chezmoi did not write it: "
@@ -279,7 +292,7 @@ def differs(home: Home, row: Row, source: str | None) -> Notice:
 
 def other_kind(home: Home, target: str, source: str) -> Notice | None:
     """What is said of something in the home that is no file where the source is one, or the like; None if it is alike."""
-    name, here, folder = printable(target), home.kind(target), home.is_folder(source)
+    name, here, folder = shown(target), home.kind(target), home.is_folder(source)
     if folder and here == stat.S_IFDIR:
         return Notice(
             what=f"the directory {name} has other permissions than in the repository: they are left as they are",
@@ -343,7 +356,7 @@ def edited_meanwhile() -> Notice:
 def wrong_remote(source: str, found: str, wanted: str) -> Notice:
     """The source directory is a clone of something else, or of nothing."""
     return Notice(
-        what=f"{source} belongs to {printable(found) or 'no remote'}, and repo_url is {wanted}",
+        what=f"{source} belongs to {shown(found) or 'no remote'}, and repo_url is {wanted}",
         advice=f"git -C {source} remote {'set-url' if found else 'add'} origin {wanted}",
     )
 

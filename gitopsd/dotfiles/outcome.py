@@ -2,8 +2,8 @@
 
 from msgspec.structs import replace
 
+from gitopsd.dotfiles.notices import shown
 from gitopsd.tools.chezmoi_names import same_target, target_of
-from gitopsd.tools.git import printable
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
 
 
@@ -26,4 +26,4 @@ def kept_here(facts: PersonFacts, *notices: Notice) -> PersonFacts:
 
 def as_parked(path: str, bookmark: str, commit: str) -> Parked:
     """What stands beside the trunk, as people call it."""
-    return Parked(path=printable(path), bookmark=bookmark, commit=commit, file=printable(target_of(path)))
+    return Parked(path=shown(path), bookmark=bookmark, commit=commit, file=shown(target_of(path)))

@@ -32,7 +32,6 @@ from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
 from gitopsd.tools.chezmoi import Comparison, Home
 from gitopsd.tools.chezmoi_names import target_of
-from gitopsd.tools.git import printable
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
 
@@ -115,7 +114,7 @@ class PersonDotfiles:
         captured: tuple[str, ...] = ()
         if self._config.auto_commit and not here.empty:
             changes = await engine.changes(here)
-            captured = tuple(sorted(printable(change.path) for change in changes))
+            captured = tuple(sorted(say.shown(change.path) for change in changes))
         kept += [*closed, *await self._outside.notices(home, here)]
         facts = replace(facts, captured=captured).noted(*notices)
         return quarantined(kept_here(facts, *kept), stopped, held.findings)

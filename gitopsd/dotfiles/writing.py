@@ -5,7 +5,6 @@ import stat
 from gitopsd.dotfiles import notices as say
 from gitopsd.secrets.rules import cleared
 from gitopsd.tools.chezmoi import Comparison, Home
-from gitopsd.tools.git import printable
 from gitopsd.types import Notice
 
 
@@ -54,4 +53,4 @@ async def write(
         kept += [say.not_written(target) for target in failed if again[target].next != "R"]
         scripts = (*(target for target in failed if again[target].next == "R"), *(() if failed else constant))
         left += [say.script_failed(scripts)] if scripts else []
-    return tuple(printable(cleared(target)) for target in applied), kept, left
+    return tuple(say.shown(cleared(target)) for target in applied), kept, left

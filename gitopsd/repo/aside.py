@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gitopsd.repo.traces import DAMAGED
+from gitopsd.tools.files import Files
 from gitopsd.tools.process import Account, Processes
 
 _QUICK = 30.0  # seconds
@@ -26,6 +27,7 @@ class Aside:
     def __init__(self, processes: Processes, directory: str, account: Account) -> None:
         self._processes = processes
         self._account = account
+        self._files = Files(processes, account)
         self.root = Path(directory, ".git")
 
     def free(self) -> Path:
@@ -44,8 +46,7 @@ class Aside:
 
     async def move(self, source: Path, target: Path) -> None:
         """Rename a file or directory; a file that is there is replaced."""
-        await self._run("mkdir", "-p", "--", str(target.parent))
-        await self._run("mv", "--force", "--no-target-directory", "--", str(source), str(target))
+        await self._files.move(str(source), str(target))
 
     async def write(self, name: str, content: str) -> None:
         """Write a file below `.git`."""

@@ -87,6 +87,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         old_parked: the paths of the parked change that is still open.
         below: the commits that the person made and nobody published, to go below ours; empty to leave them out.
         rewritten: the trunk does not contain any more what it did.
+        listed: the message of what is parked names the files.
 
     """
 
@@ -98,6 +99,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     old_parked: frozenset[str] = frozenset()
     below: tuple[str, ...] = ()
     rewritten: bool = False
+    listed: bool = True
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -606,7 +608,8 @@ class Engine:
         if self._vet is None or not (found := await self._vet.look((plan.trunk, plan.parked), trunk)):
             return plan, ()
         # Commits of the person are not published as they are then: an older one may have what the newest has not.
-        line = msgspec.structs.replace(line, below=())
+        # Nor is what they say, if that is where it is: a name in the list of what is parked may hold one.
+        line = msgspec.structs.replace(line, below=(), listed=MESSAGE not in found)
         message = message if MESSAGE in found else description or message
         plan = await self._plan(standing, here, line, message)
         if newest := await self._vet.look((plan.trunk, plan.parked), trunk):
@@ -682,8 +685,8 @@ class Engine:
         grows = bool(line.old_parked) and line.old_parked <= paths
         if grows and await self.trees.tree(before) == tree:
             return before
-        listed = "\n".join(sorted(path.encode(errors="replace").decode() for path in paths))
-        text = f"{message}\n\nParked: conflicts with {self._trunk} in\n{listed}\n\n{OWNER}{standing.memory.id}\n"
+        named = "\n".join(sorted(path.encode(errors="replace").decode() for path in paths)) if line.listed else "a file"
+        text = f"{message}\n\nParked: conflicts with {self._trunk} in\n{named}\n\n{OWNER}{standing.memory.id}\n"
         parent = before if grows else origin
         return await self.trees.commit(tree, (parent,) if parent else (), text)
 

@@ -58,12 +58,24 @@ class Repair:
 
     def halted(self) -> Notice | None:
         """Say that the person is in the middle of a git command; nothing may be touched before it ends."""
+        if (rewritten := self.rewritten()) is not None:
+            return rewritten
         if (waiting := self._traces.waiting()) is None:
             return None
         what, command = waiting
         return Notice(
             what=f"a git {what} in {self._directory} is not finished: nothing is captured, published or applied",
             advice=f"cd {self._directory} && {command}  # or finish it",
+        )
+
+    def rewritten(self) -> Notice | None:
+        """Say that the history is being rewritten: whatever is fetched or published meanwhile brings the old one back."""
+        if not self._traces.is_rewritten():
+            return None
+        return Notice(
+            what=f"secrets are taken out of the history of {self._directory}, and that has not come to its end: nothing is "
+            "captured, published or applied",
+            advice="gitopsctl secrets scrub --rewrite  # it goes on from there, or says that it still runs",
         )
 
     def kept(self) -> tuple[Notice, ...]:

@@ -21,6 +21,7 @@ DAMAGED = "gitopsd-damaged-"  # with a number: a directory below .git
 RESCUED = "refs/gitopsd/rescued-"  # with a number
 _DAMAGED_NAME = re.compile(rf"{DAMAGED}\d+")
 _RESCUED_NAME = re.compile(rf"{RESCUED}\d+")
+SCRUB = "gitopsd-scrub"  # below .git: there from the beginning of `gitopsctl secrets scrub --rewrite` to its end
 _PROGRAMS = ("git", "jj")  # and all whose names begin so: git-remote-https
 
 # What git leaves in `.git` while it waits for a person, and what ends it (git's own wt-status.c asks the same).
@@ -54,6 +55,10 @@ class Traces:
         self._directory = directory
         self._now = now
         self._uptime = uptime
+
+    def is_rewritten(self) -> bool:
+        """Whether the history is being rewritten, or that was ended in the middle."""
+        return os.path.lexists(self._directory / SCRUB)
 
     def waiting(self) -> tuple[str, str] | None:
         """What git was told and has not finished, and the command that ends it; None if there is nothing."""

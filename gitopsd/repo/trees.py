@@ -6,7 +6,6 @@ so in one transaction of refs.
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 
 import msgspec
 
@@ -14,7 +13,7 @@ from gitopsd.tools.git import Git
 from gitopsd.tools.process import Account
 
 EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without having it stored
-_FEW = 100  # paths; more of them are not put on a command line
+_FEW = 100  # paths; more of them cost more to look for than to look at all of the history
 _IDENTITY = re.compile(r"(?P<name>.*) <(?P<email>.*)> \d+ [+-]\d{4}")
 
 
@@ -124,21 +123,25 @@ class Trees:
 
     async def entries(self, treeish: str, paths: Collection[str]) -> dict[str, Entry]:
         """The files that a tree or commit has at these paths; those it does not have are left out."""
-        return {path: entry for path, entry in (await self.under(treeish, paths)).items() if path in paths}
+        wanted = frozenset(paths)
+        return {path: entry for path, entry in await self._listed(treeish) if path in wanted} if wanted else {}
 
     async def under(self, treeish: str, paths: Collection[str]) -> dict[str, Entry]:
         """The files that a tree or commit has at these paths and, where one is a directory, all that it holds."""
-        if not paths:
+        wanted, folders = frozenset(paths), tuple(f"{path}/" for path in paths)
+        if not wanted:
             return {}
-        # So many names do not fit on one command line: then all of the tree is read.
-        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
-        arguments = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", treeish, *limits)
-        found, wanted = {}, frozenset(paths)
-        for line in filter(None, (await self._git.run("cannot read a tree", *arguments)).stdout.split("\0")):
+        listed = await self._listed(treeish)
+        return {path: entry for path, entry in listed if path in wanted or path.startswith(folders)}
+
+    async def _listed(self, treeish: str) -> list[tuple[str, Entry]]:
+        # All of the tree: git-ls-tree(1) takes names from its arguments only, and every user of the host can read those.
+        listed = await self._git.run("cannot read a tree", "ls-tree", "-r", "-z", "--full-tree", treeish)
+        found = []
+        for line in filter(None, listed.stdout.split("\0")):
             meta, _, path = line.partition("\t")
-            if limits or path in wanted or not wanted.isdisjoint(map(str, PurePosixPath(path).parents)):
-                mode, _, blob = meta.split(" ")
-                found[path] = Entry(mode, blob)
+            mode, _, blob = meta.split(" ")
+            found.append((path, Entry(mode, blob)))
         return found
 
     async def names(self, treeish: str) -> tuple[str, ...]:
@@ -183,8 +186,8 @@ class Trees:
         """The versions that a path had in the histories of `commits`, newest first, as pairs of commit and blob."""
         if not commits:
             return ()
-        arguments = ("--literal-pathspecs", "rev-list", f"--max-count={limit}", *commits, "--", path)
-        revisions = (await self._git.run("cannot read a file's history", *arguments)).stdout.split()
+        arguments, asked = ("rev-list", f"--max-count={limit}", "--stdin"), _limited(commits, (path,))
+        revisions = (await self._git.run("cannot read a file's history", *arguments, stdin=asked)).stdout.split()
         asked = "".join(f"{revision}:{path}\0" for revision in revisions).encode(errors="surrogateescape")
         arguments = ("cat-file", "-Z", "--batch-check=%(objecttype) %(objectname)")
         answers = (await self._git.run("cannot read a file's history", *arguments, stdin=asked)).stdout.split("\0")
@@ -193,11 +196,18 @@ class Trees:
 
     async def deleted_once(self, paths: Collection[str], commit: str) -> frozenset[str]:
         """Those of these paths that a commit in the history of `commit` deleted, whether they exist again or not."""
-        # So many paths on one command line cost more than to look at all of the history.
-        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
-        how = ("--format=", "--no-renames", "--full-history", "-m", "--diff-filter=D", "--name-only", "-z")
-        arguments = ("--literal-pathspecs", "log", *how, commit, *limits)
-        result = await self._git.run("cannot read the history of files", *arguments)
+        how = (
+            "--format=",
+            "--no-renames",
+            "--no-follow",
+            "--full-history",
+            "-m",
+            "--diff-filter=D",
+            "--name-only",
+            "-z",
+        )
+        asked = _limited((commit,), paths)
+        result = await self._git.run("cannot read the history of files", "log", *how, "--stdin", stdin=asked)
         return frozenset(paths) & set(result.stdout.split("\0"))
 
     async def history(
@@ -212,35 +222,33 @@ class Trees:
         """
         if not (tips and paths):
             return ()
-        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
-        span = (*tips, f"^{since}") if since else tuple(tips)
-        arguments = ("--literal-pathspecs", "rev-list", "--topo-order", "--full-history", *span, *limits)
-        commits = (await self._git.run("cannot read a file's history", *arguments)).stdout
+        span = _limited((*tips, f"^{since}") if since else tips, paths)
+        arguments: tuple[str, ...] = ("rev-list", "--topo-order", "--full-history", "--stdin")
+        commits = (await self._git.run("cannot read a file's history", *arguments, stdin=span)).stdout
         if not commits:
             return ()
         found: list[tuple[str, str, Entry | None]] = []
-        arguments = ("--literal-pathspecs", "diff-tree", "--stdin", "--root", "-r", "-z", "--no-renames", *limits)
+        arguments = ("diff-tree", "--stdin", "--root", "-r", "-z", "--no-renames")
         result = await self._git.run("cannot read a file's history", *arguments, stdin=commits.encode())
         fields, commit = iter(result.stdout.split("\0")), ""
         for field in fields:
             if field.startswith(":"):
                 _, mode, _, blob, status = field.split(" ")
                 path = next(fields)
-                if limits or path in paths:
+                if path in paths:
                     found.append((commit, path, None if status == "D" else Entry(mode, blob)))
             else:
                 commit = field
         return tuple(found)
 
     async def with_line(self, treeish: str, beginning: str, paths: Collection[str]) -> frozenset[str]:
-        """Those of these paths that have a line with this beginning, which must hold no special characters."""
-        if not paths:
+        """Those of these paths that have a line with this beginning, which is text of one line."""
+        if not (entries := await self.entries(treeish, paths)):
             return frozenset()
-        limits = ("--", *sorted(paths)) if len(paths) <= _FEW else ()
-        how = ("grep", "-z", "-l", "-a", "-G", "--no-color", "--full-name", "--no-recurse-submodules")
-        arguments = ("--literal-pathspecs", *how, "-e", f"^{beginning}", treeish, *limits)
-        found = (await self._git.run("cannot search a tree", *arguments, fine=(0, 1))).stdout.split("\0")
-        return frozenset(paths) & {name.removeprefix(f"{treeish}:") for name in found}
+        contents = await self.contents({entry.blob for entry in entries.values() if entry.mode != "160000"})
+        wanted = beginning.encode()
+        having = {blob for blob, content in contents.items() if content.startswith(wanted) or b"\n" + wanted in content}
+        return frozenset(path for path, entry in entries.items() if entry.blob in having)
 
     async def size(self, blob: str) -> int:
         """How many bytes a blob holds."""
@@ -327,3 +335,13 @@ class Trees:
             for key, value in (("NAME", self._account.name), ("EMAIL", email))
         }
         return self._author
+
+
+def _limited(revisions: Collection[str], paths: Collection[str]) -> bytes:
+    """What `--stdin` of git-rev-list(1) reads: commits, and the paths whose history it is; too many are left out.
+
+    A line is a pattern. So a path is written as one that matches it, where a newline is any character.
+    """
+    escaped = (re.sub(r"([*?\[\\])", r"\\\1", path).replace("\n", "?") for path in sorted(paths))
+    limits = ("--", *(f":(glob){path}" for path in escaped)) if len(paths) <= _FEW else ()
+    return "".join(f"{line}\n" for line in (*revisions, *limits)).encode(errors="surrogateescape")

@@ -27,6 +27,7 @@ from gitopsd.repo.memory import decode_path, encode_path
 from gitopsd.repo.trees import EMPTY_TREE, Entry, Trees
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.gate import NO_SCANNER, SOPS_RULES
+from gitopsd.secrets.rules import IN_NAME
 from gitopsd.tools.files import UNFINISHED, Files
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.process import Account, Processes
@@ -121,6 +122,19 @@ class Held:
         """Whether a file of the working copy is stopped, under this name or another of the same file."""
         name = self._same_file(path)
         return any(self._same_file(held) == name for held in self._stopped)
+
+    def hides(self, target: str) -> bool:
+        """Whether a file is stopped for its name, which must be nowhere then.
+
+        Args:
+            target: what `same_file` makes of its path.
+
+        """
+        return any(
+            self._same_file(path) == target
+            for path, (_, found) in self._stopped.items()
+            if any(each.rule.endswith(IN_NAME) for each in found)
+        )
 
     def names(self) -> frozenset[str]:
         """The files of the working copy, as of the last look."""
@@ -292,7 +306,7 @@ class Held:
                 ours = later
             theirs = now.get(stands)
             if theirs is not None and theirs != ours and _blob(theirs) != held[number].blob:
-                merged = await self._merged(path, stands, held[number])
+                merged = await self._merged(path, theirs, held[number])
                 if merged is None:
                     await self._keep(path, ours)
                     await self._files.remove(str(self._root / _place(path)))
@@ -323,16 +337,19 @@ class Held:
             ways.append(_Way(path, new[0], new[0]) if new and stands not in here else _Way(path, stands, path))
         return ways
 
-    async def _merged(self, path: str, stands: str, held: _Held) -> bytes | None:
+    async def _merged(self, path: str, theirs: bytes, held: _Held) -> bytes | None:
         """Ours with what changed in the published version meanwhile, or with what the person wrote; None if they clash."""
         ours = str(self._root / _place(path))
         if not held.blob or held.mode == "120000" or self._is_link(_place(path)):
             return None
-        base = f"{ours}.base"
+        # Ours is no object of git's, and stays none. The others are beside it, so that no name of theirs is an argument.
+        base, other = f"{ours}.base", f"{ours}.theirs"
         await self._files.write(base, await self._trees.content(held.blob))
-        arguments = ("merge-file", "--stdout", "--quiet", ours, base, str(self._root / stands))
+        await self._files.write(other, theirs)
+        arguments = ("merge-file", "--stdout", "--quiet", ours, base, other)
         result = await self._git.run("cannot merge a file", *arguments, fine=(*range(128), 255))
-        await self._files.remove(base)
+        for beside in (base, other):
+            await self._files.remove(beside)
         return result.stdout.encode(errors="surrogateescape") if result.status == 0 else None
 
     def _mode_from(self, path: str, stands: str, held: _Held) -> str:

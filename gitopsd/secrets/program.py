@@ -24,7 +24,7 @@ from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.history import History, Scrubbed
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.migrate import Migrated, Migration
-from gitopsd.secrets.rules import Hit
+from gitopsd.secrets.rules import Hit, names_secret
 from gitopsd.tools.chezmoi import Home
 from gitopsd.tools.process import Account, Processes
 
@@ -61,20 +61,17 @@ class Program:
         return asyncio.run(migration.run(dry=dry))
 
     def scrub(self, *, rewrite: bool) -> Scrubbed:
-        """See `History`; a rewrite needs a daemon that is stopped: a sync in the middle would publish half of it.
+        """See `History`; a rewrite needs a daemon that is stopped: a sync in the middle would publish half of it."""
+        history = History(self._processes, self._account, self._source, trunk=self._section.trunk)
+        return asyncio.run(history.scrub(rewrite=rewrite, check=self._check_stopped))
 
-        Raises:
-            Failed: the daemon, or the socket that starts it, is there.
-
-        """
-        if rewrite and is_listened_to(self._socket):
+    def _check_stopped(self) -> None:
+        if is_listened_to(self._socket):
             raise Failed(
                 "the daemon runs, or its socket would start it",
                 meaning="nothing was changed: a sync in the middle of it would bring the old history back",
                 advice="sudo systemctl stop gitopsd.socket gitopsd.service  # then this again",
             )
-        history = History(self._processes, self._account, self._source, trunk=self._section.trunk)
-        return asyncio.run(history.scrub(rewrite=rewrite))
 
     def allow(self, fingerprint: str, reason: str) -> str:
         """Let a value pass from now on; returns the file that it is in.
@@ -106,7 +103,7 @@ class Program:
 
     async def _edited(self) -> list[tuple[str, bytes]]:
         """The files of the home that were edited, by their names in the repository."""
-        home = Home(self._processes, self._account, str(self._source))
+        home = Home(self._processes, self._account, str(self._source), hidden=names_secret)
         sources = await home.sources()
         targets = [row.target for row in (await home.compare()).rows if row.last in "MA" and row.target in sources]
         paths = {sources[target]: Path(self._account.home) / target for target in targets}

@@ -290,9 +290,17 @@ def shown(path: str, hits: Iterable[Hit]) -> str:
 
 def cleared(path: str) -> str:
     """A path without what has the form of a secret in it."""
-    for hit in scan("", os.fsencode(path)):
-        path = path.replace(hit.value, "***") if has_form(hit.rule) else path
+    # A word begins after an underscore, too: `dot_` and `private_` stand before it.
+    starts = (0, *(found.end() for found in re.finditer("_", path)))
+    hits = [hit for start in starts for hit in scan("", os.fsencode(path[start:])) if has_form(hit.rule)]
+    for hit in hits:
+        path = path.replace(hit.value, "***")
     return path
+
+
+def names_secret(path: str) -> bool:
+    """Whether a path has in it what has the form of a secret: then it is to be in no list of arguments."""
+    return cleared(path) != path
 
 
 def is_lock_file(path: str) -> bool:

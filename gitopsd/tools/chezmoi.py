@@ -13,6 +13,8 @@ Facts that the guards rest on, checked with chezmoi 2.73:
   chezmoi's record of a directory holds its mode only. `strangers` looks first.
 - `run_` scripts are run by `apply`, as the person; those without `once_` or `onchange_` whenever something is written.
 - Externals are left to the person: they need the network.
+- It takes targets as arguments only, and every user of the host can read those. A target whose name holds a secret
+  (`hidden`) is therefore never asked for, captured or written: it waits.
 - With `git.autoAdd`, `autoCommit` or `autoPush` each command that writes the source directory (`add`, `re-add`,
   `forget`) ends with `git add .`, a commit and a push of all that is there, and no option or variable turns that off.
   What `dump-config` prints is a configuration that means the same; those commands get it with the three turned off.
@@ -24,7 +26,7 @@ import os
 import re
 import stat
 import tarfile
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,6 +43,7 @@ T = TypeVar("T")
 
 _TIMEOUT = 300.0  # seconds; a script or a password manager may take its time
 _OUTPUT = 512 * 1024 * 1024  # bytes; all targets at once
+UNNAMED = "its name looks like a secret, and others would see it: it needs another name"
 _BATCH = 400  # targets on one command line
 _WAITING = 30  # targets that cannot be read or made; if there are more, templates and encrypted files are left out
 _SAID = "chezmoi: "  # how its own last words begin; before them is what the programs said that it ran
@@ -99,13 +102,17 @@ class Home:
         processes: starts chezmoi.
         account: the person.
         source: the source directory, absolute.
+        hidden: whether the name of a target is to be in no list of arguments.
 
     """
 
-    def __init__(self, processes: Processes, account: Account, source: str) -> None:
+    def __init__(
+        self, processes: Processes, account: Account, source: str, *, hidden: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._processes = processes
         self._account = account
         self._source = source
+        self._hidden = hidden
 
     async def compare(self, targets: Sequence[str] = ()) -> Comparison:
         """What differs between home, source and chezmoi's record, for all targets or for these.
@@ -117,18 +124,19 @@ class Home:
         """
         # A person's configuration may have the names printed otherwise.
         options = ("status", "--path-style=relative", "--exclude=externals,always")
-        result, waiting = (
-            await self._try(*options, *(("--", *self._absolute(targets)) if targets else ())),
-            dict[str, str](),
-        )
+        waiting = dict.fromkeys(filter(self._hidden, targets), UNNAMED)
+        asked = [target for target in targets if target not in waiting]
+        if targets and not asked:
+            return Comparison(rows=(), waiting=waiting)
+        result = await self._try(*options, *(("--", *self._absolute(asked)) if asked else ()))
         while result.status != 0 and len(waiting) < _WAITING:
             # It ends at the first one, without any row: the others are asked for by name.
             known = await self.sources()
             failed, reason = _failed(result, known)
             if failed is None or failed in waiting:
                 break
-            waiting[failed] = reason
-            others = [target for target in (targets or known) if target not in waiting]
+            waiting |= {failed: reason, **dict.fromkeys(filter(self._hidden, () if asked else known), UNNAMED)}
+            others = [target for target in (asked or known) if target not in waiting]
             if not others:
                 return Comparison(rows=(), waiting=waiting)
             result = await self._all(*options, "--recursive=false", targets=others)
@@ -140,7 +148,11 @@ class Home:
         if not result.stdout:
             return Comparison(rows=(), broken=broken, waiting=waiting)
         known = await self.sources() if "\n" in result.stdout[:-1] and not _plain(result.stdout) else {}
-        return Comparison(rows=parse_status(result.stdout, known.keys()), broken=broken, waiting=waiting)
+        rows = parse_status(result.stdout, known.keys())
+        waiting |= {row.target: UNNAMED for row in rows if self._hidden(row.target)}
+        return Comparison(
+            rows=tuple(row for row in rows if not self._hidden(row.target)), broken=broken, waiting=waiting
+        )
 
     async def data(self) -> dict[str, Any]:
         """The variables that templates have, from all places."""
@@ -149,7 +161,7 @@ class Home:
     async def parse(self, path: str) -> dict[str, Any]:
         """What a YAML file holds."""
         template = f"{{{{ include {msgspec.json.encode(path).decode()} | fromYaml | toJson }}}}"
-        result = await self._run(f"cannot read {path}", "execute-template", template)
+        result = await self._run(f"cannot read {path}", "execute-template", stdin=template.encode())
         return {} if result.stdout.strip() == "null" else _decode(result, dict[str, Any])
 
     async def render(self, configuration: str = "", state: str = "") -> dict[str, bytes]:
@@ -176,7 +188,8 @@ class Home:
     async def constant_scripts(self) -> tuple[str, ...]:
         """The scripts that are run by every `apply`; to chezmoi's status, there is always something to do for them."""
         result = await self._run("cannot list scripts", "status", "--path-style=relative", "--include=always")
-        return tuple(row.target for row in parse_status(result.stdout, ()) if row.next == "R")
+        found = (row.target for row in parse_status(result.stdout, ()) if row.next == "R")
+        return tuple(script for script in found if not self._hidden(script))
 
     async def sources(self) -> dict[str, str]:
         """The source of each target, relative to the source directory."""
@@ -276,7 +289,8 @@ class Home:
         known = records.keys() | {row.target for row in seen.rows} | seen.waiting.keys()
         if seen.broken:  # then it is not known which templates differ
             known |= {target for target, source in sources.items() if is_template(source)}
-        if same := [target for target in sources if target not in known and stat.S_ISREG(self.kind(target))]:
+        new = (target for target in sources if target not in known and not self._hidden(target))
+        if same := [target for target in new if stat.S_ISREG(self.kind(target))]:
             await self.apply(same)
 
     def kind(self, target: str) -> int:
@@ -383,15 +397,17 @@ class Home:
         return msgspec.structs.replace(results[-1], stdout="".join(each.stdout for each in results))
 
     def _absolute(self, targets: Sequence[str]) -> list[str]:
+        if any(map(self._hidden, targets)):
+            raise Failed(UNNAMED, meaning="it is left as it is", advice="give it another name")
         return [f"{self._account.home}/{target}" for target in targets]
 
-    async def _run(self, what: str, *arguments: str) -> Result:
-        result = await self._try(*arguments)
+    async def _run(self, what: str, *arguments: str, stdin: bytes | None = None) -> Result:
+        result = await self._try(*arguments, stdin=stdin)
         if result.status != 0:
             raise foreign_error(what, result)
         return result
 
-    async def _try(self, *arguments: str) -> Result:
+    async def _try(self, *arguments: str, stdin: bytes | None = None) -> Result:
         result = await self._processes.run(
             (
                 *("chezmoi", arguments[0], f"--source={self._source}", "--no-tty", "--no-pager", "--color=false"),
@@ -399,6 +415,7 @@ class Home:
             ),
             timeout=_TIMEOUT,
             account=self._account,
+            stdin=stdin,
             check=False,
             output_limit=_OUTPUT,
         )

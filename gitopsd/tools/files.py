@@ -1,22 +1,81 @@
-"""A person's files, read and written as that person: what is a file at one moment is a link to another's at the next."""
+"""A person's files, read and written as that person: what is a file at one moment is a link to another's at the next.
+
+No name is in an argument list, where every user of the host could read it: a name can hold a secret.
+"""
 
 import io
+import os
+import sys
 import tarfile
 from collections.abc import Iterable
-from pathlib import Path
 
+from gitopsd.errors import Failed
 from gitopsd.tools.process import Account, Processes
 
 UNFINISHED = ".gitopsd-"  # how the name of a file begins that is being written
 _TIMEOUT = 120.0  # seconds
 _LIMIT = 1024 * 1024 * 1024  # bytes read at once
 
+# Reads a verb and the lengths of its words in one line, then the words. What fails is told without a name.
+_HANDS = """
+import os, sys
+
+def room(path):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+
+def put(source, target):
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        import errno, shutil
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(source, target)
+
+def write(path, through, like, beginning, content):
+    room(path)
+    folder = through or os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    fresh = os.path.join(folder, beginning + os.urandom(8).hex().encode())
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        if like:
+            os.fchmod(file.fileno(), os.stat(like).st_mode & 0o7777)
+        file.flush()
+        os.fsync(file.fileno())
+    put(fresh, path)
+
+def move(source, target):
+    room(target)
+    put(source, target)
+
+def give(source, target):
+    if not os.path.lexists(target):
+        move(source, target)
+
+def remove(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+def make(path, mode):
+    os.makedirs(path, mode=int(mode, 8), exist_ok=True)
+
+verb, *lengths = sys.stdin.buffer.readline().decode().split()
+words = [sys.stdin.buffer.read(int(length)) for length in lengths]
+try:
+    {"write": write, "move": move, "give": give, "remove": remove, "make": make}[verb](*words)
+except OSError as error:
+    sys.exit(error.strerror or type(error).__name__)
+"""
+
 
 class Files:
-    """Runs tar and coreutils for one person.
+    """Reads, moves and writes files for one person.
 
     Args:
-        processes: starts them.
+        processes: starts the programs that do so: tar, and Python.
         account: the person; None is the caller itself.
 
     """
@@ -68,30 +127,62 @@ class Files:
             like: a file whose mode it gets; else nobody but the person can read it.
             through: the directory on the same file system that it is written in at first; else its own.
 
+        Raises:
+            Failed: it cannot be written.
+
         """
-        parent = str(Path(path).parent)
-        await self._run("mkdir", "-p", "--", parent, through or parent)
-        fresh = (await self._run("mktemp", f"--tmpdir={through or parent}", f"{UNFINISHED}XXXXXXXX")).strip()
-        await self._run("dd", f"of={fresh}", "status=none", "conv=fsync", stdin=content)
-        if like:
-            await self._run("chmod", f"--reference={like}", "--", fresh)
-        await self._run("mv", "--force", "--no-target-directory", "--", fresh, path)
+        await self._do("written", "write", path, through, like, UNFINISHED, content)
 
-    async def make_directory(self, path: str) -> None:
-        """Make a directory, and those above it."""
-        await self._run("mkdir", "-p", "--", path)
+    async def make_directory(self, path: str, *, mode: int = 0o777) -> None:
+        """Make a directory, and those above it.
 
-    async def move(self, source: str, target: str) -> None:
-        """Rename a file; one that is there is replaced."""
-        await self._run("mkdir", "-p", "--", str(Path(target).parent))
-        await self._run("mv", "--force", "--no-target-directory", "--", source, target)
+        Args:
+            path: absolute; one that is there stays as it is.
+            mode: of a new one, less the umask.
+
+        Raises:
+            Failed: it cannot be made.
+
+        """
+        await self._do("made", "make", path, f"{mode:o}")
+
+    async def move(self, source: str, target: str, *, replace: bool = True) -> None:
+        """Rename a file, with the directories above its new name.
+
+        Args:
+            source: absolute.
+            target: absolute.
+            replace: a file that is there is replaced; else nothing is done.
+
+        Raises:
+            Failed: it cannot be moved.
+
+        """
+        await self._do("moved", "move" if replace else "give", source, target)
 
     async def remove(self, path: str) -> None:
-        """Remove a file, if it is there."""
-        await self._run("rm", "--force", "--", path)
+        """Remove a file, if it is there.
 
-    async def _run(self, *argv: str, stdin: bytes | None = None) -> str:
+        Raises:
+            Failed: it cannot be removed.
+
+        """
+        await self._do("removed", "remove", path)
+
+    async def _do(self, done: str, verb: str, *words: str | bytes) -> None:
+        raw = [os.fsencode(word) for word in words]
+        header = " ".join((verb, *(str(len(word)) for word in raw)))
         result = await self._processes.run(
-            argv, timeout=_TIMEOUT, account=self._account, cwd="/", stdin=stdin, output_limit=_LIMIT
+            (sys.executable, "-I", "-S", "-c", _HANDS),
+            timeout=_TIMEOUT,
+            account=self._account,
+            cwd="/",
+            stdin=b"\n".join((header.encode(), b"".join(raw))),
+            check=False,
         )
-        return result.stdout
+        if result.status != 0:
+            raise Failed(f"a file of {self._owner} could not be {done}: {result.tail() or f'status {result.status}'}")
+
+    @property
+    def _owner(self) -> str:
+        return self._account.name if self._account is not None else "root"

@@ -3,6 +3,7 @@
 The values are in a file on tmpfs that the callbacks read; none is in an argument list or an environment.
 """
 
+import shutil
 from pathlib import Path
 
 from gitopsd.errors import Failed, ToolMissing
@@ -37,13 +38,14 @@ class FilterRepo:
         self._processes = processes
         self._account = account
 
-    async def replace(self, directory: str, values: Path, refs: list[str]) -> None:
+    async def replace(self, directory: str, values: Path, refs: list[str], *, lock: str) -> None:
         """Replace values in all that these refs lead to. The remote and its branches are left as they are.
 
         Args:
             directory: the repository.
             values: a JSON list of values in base64, on tmpfs.
             refs: in full.
+            lock: a file; for as long as the program runs, and be it after our own end, it has a shared lock on it.
 
         Raises:
             ToolMissing: there is no git-filter-repo.
@@ -51,6 +53,8 @@ class FilterRepo:
 
         """
         load = _LOAD.format(file=str(values))
+        # What a run before this one left there would make this one its continuation.
+        shutil.rmtree(Path(directory, ".git/filter-repo"), ignore_errors=True)
         try:
             await self._processes.run(
                 (
@@ -58,6 +62,7 @@ class FilterRepo:
                     *("--blob-callback", load + _BLOB, "--message-callback", load + _MESSAGE, "--refs", *refs),
                 ),
                 timeout=_TIMEOUT,
+                through=("flock", "--no-fork", "--shared", lock),
                 account=self._account,
                 cwd=directory,
             )

@@ -10,6 +10,7 @@ from collections.abc import Collection
 import msgspec
 
 from gitopsd.errors import Failed
+from gitopsd.tools.files import Files
 from gitopsd.tools.git import foreign_error
 from gitopsd.tools.process import Account, Processes
 
@@ -26,6 +27,7 @@ _CONFIG = (
     # Refs move under jj on purpose here. Nothing that a person made is hidden for that.
     "git.abandon-unreachable-commits=false",
 )
+_CHOSEN = ".git/gitopsd/chosen.toml"
 _ROOT = "0" * 40  # jj's root commit, which git does not have
 _COMMIT = (
     '"{\\"commit\\":" ++ json(commit_id) ++ ",\\"change\\":" ++ json(change_id)'
@@ -86,6 +88,7 @@ class Jj:
         self._processes = processes
         self._directory = directory
         self._account = account
+        self._files = Files(processes, account)
         name, _, remote = trunk.rpartition("@")
         # jj writes `trunk()` into a repository's configuration when it is created; if that bookmark is gone from the
         # remote, every command fails that asks what is immutable.
@@ -129,9 +132,15 @@ class Jj:
         fresh = f'latest(children({commit}) & empty() & description(exact:"") ~ working_copies())'
         arguments = ("log", "--no-graph", "-r", fresh, "-T", "change_id")
         change = await self._run("cannot find a change", *arguments, snapshot=False)
-        chosen = [f"root-file:{_quoted(path)}" for path in sorted(paths)]
-        into = ("restore", "--quiet", "--from", source, "--into", change, *chosen)
-        await self._run("cannot carry a conflict on", *into, snapshot=False)
+        # By a name that a file of ours gives them: every user of the host can read a list of arguments.
+        chosen = " | ".join(f"root-file:{_quoted(path)}" for path in sorted(paths))
+        file = f"{self._directory}/{_CHOSEN}"
+        await self._files.write(file, f"[fileset-aliases]\ngitopsd-chosen = {_toml(chosen)}\n".encode())
+        try:
+            into = ("restore", "--quiet", f"--config-file={file}", "--from", source, "--into", change, "gitopsd-chosen")
+            await self._run("cannot carry a conflict on", *into, snapshot=False)
+        finally:
+            await self._files.remove(file)
         return change
 
     async def conflicts(self, commit: str) -> tuple[str, ...]:
@@ -193,6 +202,13 @@ def _quoted(path: str) -> str:
     """A path as a string of jj's language of filesets, which has JSON's escapes for what needs one."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
+
+
+def _toml(text: str) -> str:
+    """A text as a basic string of TOML."""
+    return (
+        '"' + "".join(f"\\u{ord(sign):04x}" if sign in '"\\' or not sign.isprintable() else sign for sign in text) + '"'
+    )
 
 
 def _parse(text: str) -> WorkingCopy:

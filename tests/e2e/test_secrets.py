@@ -11,7 +11,8 @@ pytestmark = pytest.mark.lab
 
 TOKEN = "ghp_" + hashlib.sha256(b"a token that the tests made up").hexdigest()[:36]
 PASSWORD = "tr0ub4dor-and-three"  # noqa: S105 - made up
-SECRETS = (TOKEN, PASSWORD)
+NAME = "ghp_" + hashlib.sha256(b"a name that the tests made up").hexdigest()[:36]
+SECRETS = (TOKEN, PASSWORD, NAME)
 
 # Looks at every process again and again until the file is gone; says where it found a value. The values come by stdin.
 WATCH = r"""
@@ -34,14 +35,15 @@ print(sorted(found))
 
 
 def plant(host: Host) -> None:
-    """Put secrets into an edited file, into a file of the source directory and into a new one, beside a plain edit."""
+    """Put secrets into an edited file, into new ones and into the name of one, beside a plain edit."""
     script = (
-        "read -r token; read -r password;"
+        "read -r token; read -r password; read -r name;"
+        f'echo "nothing in it" > {SOURCE}/dot_$name;'
         'echo "export GITHUB_TOKEN=$token" >> ~/.bashrc;'
         f'echo "smtp_pass = $password" > {SOURCE}/dot_mailrc;'
         f"echo 'umask 077' > {SOURCE}/dot_profile"
     )
-    host.run(["sh", "-c", script], user=USER, input=f"{TOKEN}\n{PASSWORD}\n")
+    host.run(["sh", "-c", script], user=USER, input="".join(f"{each}\n" for each in SECRETS))
 
 
 def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) -> None:
@@ -62,7 +64,7 @@ def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) ->
     assert malphas.read("/run/watched") == "[]\n"
 
     (person,) = json.loads(malphas.run(["gitopsctl", "dotfiles", "status", "--json"], user=USER).stdout)
-    assert {each["path"] for each in person["quarantined"]} == {".bashrc", "dot_mailrc"}
+    assert {each["path"] for each in person["quarantined"]} == {".bashrc", "dot_mailrc", "dot_***"}
     shown = malphas.run(["gitopsctl", "status"], user=USER).stdout
     assert ".bashrc:" in shown
     assert "secrets allow" in shown
@@ -86,5 +88,43 @@ def test_no_value_is_in_a_log_a_status_an_argument_or_on_the_remote(lab: Lab) ->
     command = "git -C /srv/git/dotfiles.git cat-file --batch-all-objects --batch | tr -cd '[:print:]\\n'"
     objects = scene.forge.sh(command, user="git").stdout
     assert not any(secret in objects for secret in SECRETS)
+    assert malphas.exists(f"{SOURCE}/dot_{NAME}")
     assert TOKEN in malphas.read("/home/rain/.bashrc")
     assert PASSWORD in malphas.read(f"{SOURCE}/dot_mailrc")
+
+
+# git-filter-repo that waits until it may begin.
+SLOW = """#!/bin/sh
+touch /tmp/waits
+while [ ! -e /tmp/go ]; do sleep 0.1; done
+exec /usr/bin/git-filter-repo "$@"
+"""
+
+
+def test_a_daemon_that_starts_while_the_history_is_rewritten_leaves_it_alone(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    by_hand = "git add -A; git commit --quiet -m 'by hand'; git push --quiet origin HEAD:main"
+    script = f'cd {SOURCE}; read -r token; echo "export T=$token" > dot_env; {by_hand}; echo "#" > dot_env; {by_hand}'
+    malphas.sh(script, user=USER, input=f"{TOKEN}\n")
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    malphas.write("/opt/slow/git-filter-repo", SLOW, mode=0o755)
+    malphas.sh("systemctl stop gitopsd.socket gitopsd.service")
+    rewriting = malphas.popen(["sh", "-c", "PATH=/opt/slow:$PATH gitopsctl secrets scrub --rewrite"], user=USER)
+    malphas.sh("until [ -e /tmp/waits ]; do sleep 0.05; done")
+    malphas.sh("systemctl start gitopsd.socket gitopsd.service")
+    done = malphas.run(["gitopsctl", "sync"], user=USER, check=False)
+    assert "secrets are taken out of the history" in done.stdout + done.stderr
+    malphas.run(["touch", "/tmp/go"])
+    out, err = rewriting.communicate(timeout=120)
+    assert rewriting.returncode == 0, err
+    raw = malphas.sh(f"git -C {SOURCE} cat-file --batch-all-objects --batch | tr -cd '[:print:]\\n'", user=USER).stdout
+    assert TOKEN not in raw
+    (step,) = [line for line in out.splitlines() if " push --force-with-lease" in line]
+    malphas.sh(step, user=USER)
+    malphas.sh(f"echo 'umask 077' > {SOURCE}/dot_profile", user=USER)
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    assert scene.forge.show("dotfiles", "dot_profile") == "umask 077\n"
+    raw = malphas.sh(f"git -C {SOURCE} log -p --all", user=USER).stdout
+    assert TOKEN not in raw

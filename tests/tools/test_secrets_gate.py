@@ -126,8 +126,7 @@ async def test_what_a_person_allowed_passes_in_that_file_only(directory: Path) -
 async def test_without_a_scanner_nothing_new_passes_and_edits_are_held_to_a_stricter_rule(directory: Path) -> None:
     empty = directory / "empty"
     empty.mkdir()
-    for program in ("tar", "mkdir", "mktemp", "dd", "mv"):
-        (empty / program).symlink_to(shutil.which(program) or "")
+    (empty / "tar").symlink_to(shutil.which("tar") or "")
     gate = RepositoryGate(Processes(path=str(empty)), None, str(directory))
     edit = Candidate(path="dot_vimrc", content=b"set number\n", published=b"set nonumber\n", is_new=False)
     new = Candidate(path="dot_new", content=b"set number\n")

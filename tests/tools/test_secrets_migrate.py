@@ -3,12 +3,11 @@
 import json
 import os
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from onlooker import onlooker
 from people import Host
 from secret_dotfiles import VALUES, begin, secrets
 
@@ -212,29 +211,10 @@ Replacing(root / "place").replace({root / "tree" / name: f"new {name}".encode() 
 
 
 def test_no_value_is_in_an_argument_or_an_environment_while_it_runs(a: Host) -> None:
-    needles, seen, done = [value.encode() for value in VALUES], set[str](), threading.Event()
-
-    def watch() -> None:
-        while not done.is_set():
-            for process in Path("/proc").glob("[0-9]*"):
-                for name in ("cmdline", "environ"):
-                    try:
-                        raw = (process / name).read_bytes()
-                    except OSError:
-                        continue
-                    if any(needle in raw for needle in needles):
-                        seen.add(f"{process.name}/{name}")
-            time.sleep(0.002)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
+    with onlooker(VALUES) as seen:
         told = [
             secrets(a, *verb) for verb in (("audit", "--history"), ("migrate", "--dry-run"), ("migrate",), ("scrub",))
         ]
-    finally:
-        done.set()
-        thread.join()
     assert not seen
     assert not any(value in out + err for _, out, err in told for value in VALUES)
 
