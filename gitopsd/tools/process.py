@@ -164,6 +164,29 @@ class Processes:
             Failed: it printed more than `output_limit` bytes.
 
         """
+        child = self._start(argv, through=through, account=account, cwd=cwd, env=env or {}, reads=stdin is not None)
+        try:
+            async with asyncio.timeout(timeout):
+                stdout, stderr = await _communicate(child, stdin, on_stderr, output_limit)
+        except TimeoutError:
+            raise Transient(f"`{' '.join(argv[:3])}` did not end within {timeout:g} s", cause=Cause.timeout) from None
+        finally:
+            await _end_group(child)
+        result = Result(argv=tuple(argv), status=child.returncode, stdout=stdout, stderr=stderr)
+        if check and result.status != 0:
+            raise CommandFailed(result)
+        return result
+
+    def _start(
+        self,
+        argv: Sequence[str],
+        *,
+        through: Sequence[str],
+        account: Account | None,
+        cwd: str | None,
+        env: Mapping[str, str],
+        reads: bool,
+    ) -> "subprocess.Popen[bytes]":
         environment = {"PATH": self._path, **BASE_ENV}
         where = cwd or "/"
         if account is not None:
@@ -171,14 +194,14 @@ class Processes:
             where = cwd or account.home
         else:
             environment |= {"HOME": "/root", "USER": "root", "LOGNAME": "root"}
-        environment |= env or {}
+        environment |= env
         program = shutil.which(argv[0], path=environment["PATH"])
         if program is None:
             raise _missing(argv[0])
         try:
-            child = subprocess.Popen(  # noqa: ASYNC220  # asyncio's own does the same; its wait() waits for the pipes
+            return subprocess.Popen(  # asyncio's own does the same; its wait() waits for the pipes
                 [*through, *_become(account), program, *argv[1:]],
-                stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                stdin=subprocess.PIPE if reads else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 cwd=where,
@@ -193,17 +216,6 @@ class Processes:
         except PermissionError as error:
             who = account.name if account is not None else "root"
             raise Failed(f"cannot run `{argv[0]}` as {who} in {where}: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(timeout):
-                stdout, stderr = await _communicate(child, stdin, on_stderr, output_limit)
-        except TimeoutError:
-            raise Transient(f"`{' '.join(argv[:3])}` did not end within {timeout:g} s", cause=Cause.timeout) from None
-        finally:
-            await _end_group(child)
-        result = Result(argv=tuple(argv), status=child.returncode, stdout=stdout, stderr=stderr)
-        if check and result.status != 0:
-            raise CommandFailed(result)
-        return result
 
 
 def _become(account: Account | None) -> list[str]:

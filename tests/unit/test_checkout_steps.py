@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from unit.fakes import REV_A, REV_B, FakeCheckout
-from unit.world import World, upgraded
+from unit.world import World, shown, upgraded
 
 from gitopsd.errors import Cause, Failed, Rejected, Transient
-from gitopsd.types import CycleKind, Outcome, Snapshot, SyncWord
+from gitopsd.types import CycleKind, Outcome, SyncWord
 
 
 @pytest.fixture
@@ -15,13 +15,6 @@ def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     world.checkout = FakeCheckout()
     return world
-
-
-async def shown(world: World) -> Snapshot:
-    daemon = await world.start()
-    snapshot = daemon.loop.snapshot()
-    await daemon.stop()
-    return snapshot
 
 
 async def test_an_edit_is_published_before_the_revision_is_chosen(world: World) -> None:

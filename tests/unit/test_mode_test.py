@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, unit
-from unit.world import Crash, Crashing, World, upgraded
+from unit.world import Crash, Crashing, World, shown, upgraded
 
-from gitopsd.types import Outcome, Revision, Snapshot, StorePath
+from gitopsd.types import Outcome, Revision, StorePath
 
 THIRD = StorePath("/nix/store/22222222222222222222222222222222-nixos-system-3rd")
 REV_C = Revision("c" * 40)
@@ -15,13 +15,6 @@ REV_C = Revision("c" * 40)
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path, mode="test")
-
-
-async def shown(world: World) -> Snapshot:
-    daemon = await world.start()
-    snapshot = daemon.loop.snapshot()
-    await daemon.stop()
-    return snapshot
 
 
 async def reboot(world: World, *, in_order: bool = True) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, unit
-from unit.world import Crash, Crashing, World, upgraded
+from unit.world import Crash, Crashing, World, shown, upgraded
 
 from gitopsd.errors import Failed, Suspended
 from gitopsd.machine import State
-from gitopsd.types import CycleKind, Outcome, Snapshot, StorePath
+from gitopsd.types import CycleKind, Outcome, StorePath
 
 OLDER = StorePath("/nix/store/22222222222222222222222222222222-nixos-system-older")
 
@@ -209,24 +209,18 @@ async def test_going_back_to_what_no_cycle_built_is_no_drift_either_and_is_told_
     await upgraded(world)
     assert await rolled_back(world, "1") is Outcome.success
 
-    async def shown() -> Snapshot:
-        daemon = await world.start()
-        snapshot = daemon.loop.snapshot()
-        await daemon.stop()
-        return snapshot
-
-    back = (await shown()).gone_back
+    back = (await shown(world)).gone_back
     assert back is not None
     assert (back.toplevel, back.name, back.by, back.cycle) == (OLD, "generation 1", "olga", 2)
-    assert not (await shown()).system.drift
+    assert not (await shown(world)).system.drift
     assert (await upgraded(world))[0].outcome is Outcome.rejected  # of each timer; it stays where it was brought to
     assert world.activator.current == OLD
     world.activator.current = OLDER  # somebody switched by hand
-    assert (await shown()).system.drift
-    assert (await shown()).gone_back is None
+    assert (await shown(world)).system.drift
+    assert (await shown(world)).gone_back is None
     world.activator.current, world.source.remote_head, world.builder.toplevel = OLD, REV_A, OLDER
     assert (await upgraded(world))[0].outcome is Outcome.success
-    assert ((await shown()).gone_back, (await shown()).system.drift) == (None, False)
+    assert ((await shown(world)).gone_back, (await shown(world)).system.drift) == (None, False)
 
 
 async def test_what_waits_for_the_reboot_is_left_too(tmp_path: Path) -> None:

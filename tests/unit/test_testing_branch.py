@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from unit.fakes import NEW, OLD, REV_A, REV_B, unit
-from unit.world import Crashing, World, upgraded
+from unit.world import Crashing, World, shown, upgraded
 
 from gitopsd.errors import Rejected
-from gitopsd.types import Outcome, Revision, Snapshot, StorePath
+from gitopsd.types import Outcome, Revision, StorePath
 
 TESTED = StorePath("/nix/store/22222222222222222222222222222222-nixos-system-tst")
 REV_T = Revision("c" * 40)
@@ -27,13 +27,6 @@ async def deployed(world: World) -> World:
     world.source.history = {REV_T: (REV_B,), REV_U: (REV_B,), REV_A: (REV_B,)}
     world.builder.toplevel = TESTED
     return world
-
-
-async def shown(world: World) -> Snapshot:
-    daemon = await world.start()
-    snapshot = daemon.loop.snapshot()
-    await daemon.stop()
-    return snapshot
 
 
 async def test_it_is_run_and_verified_and_is_neither_boot_default_nor_deployed(world: World) -> None:

@@ -243,6 +243,14 @@ class Daemon:
         await self.store.close()
 
 
+async def shown(world: World) -> Snapshot:
+    """What a daemon shows that has just started."""
+    daemon = await world.start()
+    snapshot = daemon.loop.snapshot()
+    await daemon.stop()
+    return snapshot
+
+
 async def upgraded(world: World, **more: Any) -> tuple[CycleSummary, list[Update]]:
     """Start, run one upgrade to its end, stop."""
     daemon = await world.start()
