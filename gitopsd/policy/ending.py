@@ -44,7 +44,12 @@ def after_error(state: State, facts: Facts, error: Exception) -> StepResult:
     The dotfiles half never ends the cycle. From switch on the system may have changed, so an error there undoes; an
     error in the way back needs a person.
     """
-    message = error.message if isinstance(error, GitopsdError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, GitopsdError):
+        message = error.message
+    elif isinstance(error, TimeoutError) and not error.args:  # of `asyncio.timeout`: the loop's
+        message = f"{state.value} ran over its time, and was ended with everything that it had started"
+    else:
+        message = f"{type(error).__name__}: {error}"
     match state:
         case State.fetch | State.capture | State.push:
             return StepResult(event=Event.done, facts=facts, message=message)

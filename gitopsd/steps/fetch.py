@@ -42,8 +42,11 @@ async def _fetch_config(facts: Facts, reporter: Reporter, source: ConfigSource) 
         head = await reporter.retrying(source.fetch)
     except Transient as error:
         # A remote that is slow to death is as good as no network; what was fetched before stays known.
-        if error.cause not in (Cause.network, Cause.timeout):
-            raise
+        if error.cause not in (
+            Cause.network,
+            Cause.timeout,
+        ):  # it is told, and keeps nobody's dotfiles from being fetched
+            return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())
         return msgspec.structs.replace(facts, config_offline=True, head=await source.head())
     except Failed as error:
         return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())

@@ -1,5 +1,6 @@
 """What the four dotfiles steps share: the same verb for each person, one never held up by another."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -29,14 +30,30 @@ async def each_person(
 
     """
     known = {person.user: person for person in cycle.facts.people}
-    for dotfiles in everybody:
-        if cycle.users and dotfiles.user not in cycle.users:
-            continue
-        before = known.get(dotfiles.user, PersonFacts(user=dotfiles.user))
-        if before.word is SyncWord.not_initialized:
-            continue
-        known[dotfiles.user] = await _one(partial(verb, dotfiles, before), before, reporter, failure)
+    chosen = [dotfiles for dotfiles in everybody if not cycle.users or dotfiles.user in cycle.users]
+    first = failure is SyncWord.fetch_failed
+
+    async def one(dotfiles: Dotfiles) -> None:
+        before = known.get(dotfiles.user) or _unheard_of(dotfiles.user, first=first)
+        if before.word is not SyncWord.not_initialized:
+            known[dotfiles.user] = await _one(partial(verb, dotfiles, before), before, reporter, failure)
+
+    if first:  # remotes are asked at once: one that hangs holds up nobody else
+        known |= {dotfiles.user: known.get(dotfiles.user, PersonFacts(user=dotfiles.user)) for dotfiles in chosen}
+        async with asyncio.TaskGroup() as asking:
+            for dotfiles in chosen:
+                asking.create_task(one(dotfiles))
+    else:
+        for dotfiles in chosen:
+            await one(dotfiles)
     return msgspec.structs.replace(cycle.facts, people=tuple(known.values()))
+
+
+def _unheard_of(user: str, *, first: bool) -> PersonFacts:
+    """Who is not in the facts after fetch had a remote that hung until the step was ended: as good as no network."""
+    if first:
+        return PersonFacts(user=user)
+    return PersonFacts(user=user, offline=True, word=SyncWord.fetch_failed)
 
 
 async def with_checkout(

@@ -12,6 +12,7 @@ from gitopsd.tools.process import BASE_ENV, Account, CommandFailed, Processes, R
 
 _QUICK = 30.0  # seconds for a command that only reads this disk
 NETWORK = 300.0  # seconds for one that talks to a remote
+_QUESTION = 60.0  # seconds for one that only asks it something; a remote may accept, and never answer
 _OUTPUT = 128 * 1024 * 1024  # bytes; a captured file may be printed whole
 
 # What ssh, curl and git itself print when the remote cannot be reached. There is no exit status for it: git ends with
@@ -91,7 +92,9 @@ class Git:
             Transient: the remote cannot be reached.
 
         """
-        result = await self.run(f"cannot ask {remote}", "ls-remote", "--refs", "--", remote, *patterns, timeout=NETWORK)
+        result = await self.run(
+            f"cannot ask {remote}", "ls-remote", "--refs", "--", remote, *patterns, timeout=_QUESTION
+        )
         pairs = (line.split("\t", 1) for line in result.stdout.splitlines())
         return {name: commit for commit, name in pairs}
 

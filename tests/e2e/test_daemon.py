@@ -119,6 +119,29 @@ def test_pid_1_or_the_bus_restarting_during_verify_changes_nothing(lab: Lab, wha
     assert status(malphas)["last_upgrade"]["outcome"] == "success", malphas.journal("gitopsd.service")
 
 
+@pytest.mark.parametrize("what", ["daemon-reexec", "dbus"])
+def test_pid_1_or_the_bus_restarting_during_the_activation_changes_nothing(lab: Lab, what: str) -> None:
+    scene = set_up(lab, "malphas", soak="1s")
+    malphas = scene.hosts["malphas"]
+    slow = HELLO.format(word=what).replace("[Service]", "[Service]\nExecStartPre=/bin/sleep 4")
+    scene.push_config("a slow unit", hello_service=slow)
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: malphas.active_state("hello.service") == "activating", what="the activation")
+    pid = main_pid(malphas)
+    if what == "dbus":
+        malphas.sh("systemctl kill --signal=KILL dbus.service; sleep 0.5; systemctl start dbus.service")
+    else:
+        malphas.run(["systemctl", "daemon-reexec"])
+    malphas.until(lambda: status(malphas)["cycle"] is None, timeout=120, what="the cycle to end")
+    assert status(malphas)["last_upgrade"]["outcome"] == "success", malphas.journal("gitopsd.service")
+    assert main_pid(malphas) == pid
+    assert malphas.current_system() == malphas.boot_default()
+    # PID 1 forgets who waits for a job when it re-executes, and the lab's activation is told that it has ended.
+    malphas.until(lambda: malphas.active_state("hello.service") == "active", what="the slow unit")
+    started = malphas.journal("nixos-rebuild-switch-to-configuration.service").count("Started ")
+    assert started == 2  # one `test` and one `boot`
+
+
 def test_the_journal_has_the_fields_that_people_filter_by(lab: Lab) -> None:
     scene = set_up(lab, "malphas")
     malphas = scene.hosts["malphas"]
