@@ -25,12 +25,11 @@ from gitopsd.tools.nix import store_path_at
 from gitopsd.tools.rehearsal import REHEARSAL_LIMIT, rehearsal
 from gitopsd.tools.systemd import Systemd, Unit, command, microseconds, number, text, texts
 from gitopsd.tools.takeover import TakeoverRecord
+from gitopsd.tools.unit_files import UNIT, UNITS, text_of, unit_of
 from gitopsd.types import Life, StorePath, Takeover
 
-UNIT = "gitopsd.service"
 STAND_BY = "gitopsd-standby.service"
 _SYSTEM = Path("/run/current-system")
-_UNITS = "etc/systemd/system"  # below a toplevel
 _SOCKET = "gitopsd.socket"
 _REHEARSAL = "gitopsd-rehearsal.service"
 _REHEARSAL_FILE = Path("/run/systemd/system") / _REHEARSAL
@@ -73,7 +72,7 @@ class OwnUnit:
 
     def fingerprint(self) -> str:
         """See `ports.Successor`."""
-        return f"{_digest(unit_of(_SYSTEM))} {_digest(_text(self._config))}"
+        return f"{_digest(unit_of(_SYSTEM))} {_digest(text_of(self._config))}"
 
     async def rehearse(self, before: str) -> str:
         """See `ports.Successor`."""
@@ -262,7 +261,7 @@ class OwnUnit:
                 if found is not None and found["SubState"] == "exited":
                     return ""
                 if found is not None and found["ActiveState"] == "failed":
-                    said = (_text(_SAID) or "").strip().removeprefix("gitopsd: ")
+                    said = (text_of(_SAID) or "").strip().removeprefix("gitopsd: ")
                     return said or f"{found['Result']}, status {found['ExecMainStatus']}"
                 await watch.wait(_LOOK)
         return f"it was not ready within {REHEARSAL_LIMIT:g} s"
@@ -314,25 +313,10 @@ def _invocation(unit: Unit) -> str:
     return bytes(unit["InvocationID"]).hex()
 
 
-def unit_of(system: Path) -> str | None:
-    """Our unit as a system has it, with its drop-ins, as one text; None if it has none.
-
-    Args:
-        system: the toplevel, or a link to it.
-
-    """
-    file = system / _UNITS / UNIT
-    texts = [_text(file), *(_text(each) for each in sorted(file.with_name(f"{UNIT}.d").glob("*.conf")))]
-    if texts[0] is None:
-        return None
-    lines = "\n".join(each for each in texts if each is not None).splitlines()
-    return "\n".join(line for line in lines if not line.startswith("X-"))  # means nothing to systemd (systemd.unit(5))
-
-
 def _whole(toplevel: Path, config: Path) -> tuple[str | None, ...]:
     """What of a system decides whether our unit starts there, as far as it is ours."""
     settings = toplevel / config.relative_to("/") if config.is_absolute() else config
-    return unit_of(toplevel), _text(toplevel / _UNITS / _SOCKET), _text(settings)
+    return unit_of(toplevel), text_of(toplevel / UNITS / _SOCKET), text_of(settings)
 
 
 def _program() -> str:
@@ -372,10 +356,3 @@ def _is_right(config: Path) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
