@@ -296,12 +296,13 @@ def _add_secrets(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     audit.add_argument("--history", action="store_true", help="look at every commit too")
     audit.add_argument(
         "--decide",
-        metavar="NAME=KIND",
+        metavar="WHAT=KIND",
         type=_decision,
         action="append",
-        help="write down that a variable is a secret, config or undecided",
+        help="write down that a variable is secret, config or undecided; or that a literal, by its fingerprint, is "
+        "secret, secret:NAME or undecided",
     )
-    migrate = add("migrate", secrets.migrate, "move secrets from chezmoi's data to a SOPS file")
+    migrate = add("migrate", secrets.migrate, "move secrets from chezmoi's data and from files to a SOPS file")
     migrate.add_argument("--dry-run", action="store_true", help="prove that it can be done, and change nothing")
     migrate.add_argument(
         "--file", metavar="FILE", help="the SOPS file (else .secrets/dotfiles.yaml in the source directory)"
@@ -314,11 +315,14 @@ def _add_secrets(parser: argparse.ArgumentParser, common: argparse.ArgumentParse
     allow.add_argument("--reason", metavar="TEXT", required=True, help="why it is none, for whoever reviews it")
 
 
-def _decision(text: str) -> tuple[str, str]:
-    name, _, kind = text.rpartition("=")
-    if not name or kind not in secrets.KINDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=secret, NAME=config or NAME=undecided")
-    return name, kind
+def _decision(text: str) -> tuple[str, str, str]:
+    name, _, word = text.rpartition("=")
+    kind, _, called = word.partition(":")
+    if not name or kind not in secrets.KINDS or (":" in word and (kind != "secret" or not called)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=secret, NAME=config, NAME=undecided or FINGERPRINT=secret:NAME"
+        )
+    return name, kind, called
 
 
 def _positive(text: str) -> int:

@@ -41,18 +41,27 @@ def _audit(args: Namespace, terminal: Terminal) -> int:
             terminal.print(*(f"{'':<11}{flat(reason)}" for reason in each["evidence"]))
             if each["used"]:
                 terminal.print(f"{'':<11}used in {', '.join(map(flat, each['used']))}")
-    for title, findings in (("in the files", told["literals"]), ("in the history", told["history"])):
-        for each in findings:
-            commit = f" in {each['commit'][:12]}" if each["commit"] else ""
-            terminal.print(
-                f"EXPOSED    {flat(each['path'])}:{each['line']}{commit}  {flat(each['rule'])}, {title}  {each['fingerprint']}"
+    for each in told["literals"]:
+        shown = f"{each['kind']:<9}  {flat(each['path'])}:{each['line']}  {flat(each['rule'])}  {each['fingerprint']}"
+        terminal.print(f"{shown}  as {flat(each['name'])}" + ("  EXPOSED" if each["kind"] == "secret" else ""))
+    for each in told["history"]:
+        terminal.print(
+            f"EXPOSED    {flat(each['path'])}:{each['line']} in {each['commit'][:12]}  {flat(each['rule'])}, in the history"
+            f"  {each['fingerprint']}"
+        )
+    for each in told["variables"]:
+        if each["kind"] == "undecided":
+            terminal.say(f"undecided: gitopsctl secrets audit --decide {flat(each['name'])}=secret|config")
+    for each in told["literals"]:
+        if each["kind"] == "undecided":
+            terminal.say(
+                f"undecided: gitopsctl secrets audit --decide {each['fingerprint']}=secret:{flat(each['name'])}, or "
+                f"gitopsctl secrets allow {each['fingerprint']} --reason TEXT"
             )
-    for variable in undecided:
-        terminal.say(f"undecided: gitopsctl secrets audit --decide {variable.name}=secret|config")
     if exposed:
         terminal.say(
-            "exposed: gitopsctl secrets migrate for variables; secrets scrub for the history; a literal that is no "
-            "secret: gitopsctl secrets allow FINGERPRINT --reason TEXT"
+            "exposed: gitopsctl secrets migrate for variables and literals; secrets scrub for the history; a literal "
+            "that is no secret: gitopsctl secrets allow FINGERPRINT --reason TEXT"
         )
     if not undecided and not exposed:
         terminal.say("nothing is undecided, and nothing exposed")
@@ -69,19 +78,27 @@ def _migrate(args: Namespace, terminal: Terminal) -> int:
     if args.json:
         terminal.print(json.dumps({**_plain(done), "dry_run": args.dry_run}))
         return verbs.DONE
+    told = cleaned(_plain(done))
+    for each in told["left"]:
+        terminal.say(
+            f"undecided, and left: {flat(each['path'])}:{each['line']} ({flat(each['rule'])}): gitopsctl secrets audit "
+            f"--decide {each['fingerprint']}=secret:{flat(each['name'])}"
+        )
     if not done.moves:
         terminal.say("there is nothing to migrate")
         return verbs.DONE
-    told = cleaned(_plain(done))
-    would = "would go" if args.dry_run else "went"
+    would, becomes = ("would go", "would become") if args.dry_run else ("went", "is now")
     for move in told["moves"]:
-        terminal.print(
-            f"# {flat(move['name'])} {would} from {', '.join(map(flat, move['defined']))} to {flat(told['file'])}"
-        )
+        what = flat(move["name"]) if move["kind"] == "variable" else f"a literal ({flat(move['name'])})"
+        terminal.print(f"# {what} {would} from {', '.join(map(flat, move['defined']))} to {flat(told['file'])}")
         for template in move["rewritten"]:
             terminal.print(f"#   {flat(template)} includes /run/secrets/{flat(move['secret'])}")
+    for old, new in told["renamed"].items():
+        terminal.print(f"# {flat(old)} {becomes} the template {flat(new)}")
     terminal.print(f"# {told['targets']} targets render as before, byte for byte. For the NixOS configuration:")
     terminal.print(*told["snippet"].splitlines())
+    for sentence in told["by_hand"]:
+        terminal.say(flat(sentence))
     if not args.dry_run:
         terminal.say("the values are still in the history: gitopsctl secrets scrub, and rotate them")
     return verbs.DONE

@@ -1,6 +1,7 @@
 """Which edits of a home are captured, and what is said of the others."""
 
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -9,8 +10,9 @@ from gitopsd.dotfiles import deletions
 from gitopsd.dotfiles import notices as say
 from gitopsd.dotfiles.parts import Parts
 from gitopsd.repo.engine import Engine
+from gitopsd.repo.trees import Entry
 from gitopsd.tools.chezmoi import Home, Row
-from gitopsd.tools.chezmoi_names import is_encrypted, is_plain_file
+from gitopsd.tools.chezmoi_names import is_encrypted, is_plain_file, same_target
 from gitopsd.tools.jj import NEW_FILE_LIMIT, WorkingCopy
 from gitopsd.types import Candidate, Finding, Notice
 
@@ -29,7 +31,7 @@ class Edits:
         self._config = config
 
     async def take(
-        self, home: Home, here: WorkingCopy, edited: list[Row]
+        self, home: Home, here: WorkingCopy, edited: list[Row], trunk: str
     ) -> tuple[WorkingCopy, list[Notice], tuple[Finding, ...]]:
         """Capture what can be.
 
@@ -37,6 +39,7 @@ class Edits:
             home: the person's.
             here: the working copy.
             edited: the targets whose content or mode differs from what was last written to them.
+            trunk: the commit that was fetched; empty if it is not known.
 
         Returns:
             The working copy afterwards, why edits stay in the home only, and what the gate found in them.
@@ -45,7 +48,7 @@ class Edits:
         if not self._config.auto_commit:
             return here, [say.kept(row.target, "auto_commit is off") for row in edited], ()
         taken, kept = await self._sort(self._parts.engine, home, here, edited)
-        taken, stopped = await self._stop(home, here, taken)
+        taken, stopped = await self._stop(home, here, taken, trunk)
         if taken:
             taken, late = await self._unchanged(home, here, taken)
             kept += late
@@ -109,7 +112,9 @@ class Edits:
             await engine.derive(forks)
         return taken, notices
 
-    async def _stop(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], tuple[Finding, ...]]:
+    async def _stop(
+        self, home: Home, here: WorkingCopy, taken: list[str], trunk: str
+    ) -> tuple[list[str], tuple[Finding, ...]]:
         """The edited targets that the gate lets pass, and what it found in the others."""
         if not taken:
             return [], ()
@@ -117,12 +122,13 @@ class Edits:
         looked_at = {target: sources[target] for target in taken if not is_encrypted(sources[target])}
         contents = await self._parts.files.read(self._parts.person.home, looked_at)
         entries = await trees.entries(here.commit, set(looked_at.values()))
-        before = await trees.contents({entry.blob for entry in entries.values()})
+        latest = await self._latest(trunk, entries)
+        before = await trees.contents({entry.blob for entry in latest.values()})
         candidates = [
             Candidate(
                 path=source,
                 content=contents[target],
-                published=before[entries[source].blob] if source in entries else b"",
+                published=before[latest[source].blob] if source in latest else b"",
                 is_new=source not in entries,
             )
             for target, source in looked_at.items()
@@ -139,6 +145,21 @@ class Edits:
             for finding in findings
         ]
         return [target for target in taken if sources[target] not in found], tuple(stopped)
+
+    async def _latest(self, trunk: str, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """The published versions of sources, by the trunk for those that have another name there by now, or none.
+
+        What somebody took out of a file when they made a template of it is not published with it any more: an edit that
+        brings it back would be stopped before the push, when it is in a commit and chezmoi holds the home's for its own.
+        """
+        trees = self._parts.engine.trees
+        if not trunk or not (gone := entries.keys() - (await trees.entries(trunk, entries.keys())).keys()):
+            return dict(entries)
+        files = {same_target(path): path for path in gone}
+        names = [path for path in await trees.paths(trunk) if same_target(path) in files]
+        found = await trees.entries(trunk, names)
+        kept = {path: entry for path, entry in entries.items() if path not in gone}
+        return kept | {files[same_target(path)]: entry for path, entry in found.items()}
 
     async def _unchanged(self, home: Home, here: WorkingCopy, taken: list[str]) -> tuple[list[str], list[Notice]]:
         """The targets whose source is what it was when they were chosen: `re-add` writes over whatever is there."""

@@ -138,6 +138,16 @@ def not_written(target: str) -> Notice:
     )
 
 
+def withheld(path: str, source: str, commit: str) -> Notice:
+    """A source whose newest version was kept from the push, and whose file here is the trunk's from now on."""
+    return Notice(
+        what=f"{shown(path)} as it is here holds what looks like a secret, which the trunk has not: it is not "
+        f"published, and kept in {commit[:12]}",
+        path=shown(target_of(path)),
+        advice=f"git -C {source} show {quote(f'{commit[:12]}:{shown(path)}')}  # take over what is none",
+    )
+
+
 def script_failed(scripts: Sequence[str]) -> Notice:
     """One of these scripts failed; chezmoi does not say which."""
     return Notice(what=f"a script failed, one of {', '.join(map(shown, scripts))}", advice="chezmoi apply")

@@ -31,7 +31,7 @@ from gitopsd.dotfiles.writing import write
 from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
 from gitopsd.tools.chezmoi import Comparison, Home
-from gitopsd.tools.chezmoi_names import target_of
+from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
 
@@ -105,7 +105,7 @@ class PersonDotfiles:
         notices, kept = [*facts.notices, *(each for each in say.broken(seen) if each not in closed)], list[Notice]()
         stopped: tuple[Finding, ...] = ()
         if edited := [row for row in seen.rows if row.last in "MA" and row.next != " "]:
-            here, kept, stopped = await self._edits.take(home, here, edited)
+            here, kept, stopped = await self._edits.take(home, here, edited, facts.trunk)
         if gone := [row.target for row in seen.rows if row.last == "D"]:
             notices += await self._edits.delete(home, here, gone)
             here = await self._parts.snapshot() if self._config.deletions == "capture" else here
@@ -140,7 +140,11 @@ class PersonDotfiles:
             word = SyncWord.success_local_only
         elif (parked or done.apart) and word in (SyncWord.success, SyncWord.success_local_only):
             word = SyncWord.conflicts_preserved
-        notices = tuple(dict.fromkeys((*facts.notices, *self._remarks(done))))
+        withheld = [path for path in done.withheld if not self._parts.held.holds(path)]
+        # The home has what was captured, and chezmoi holds it for its own: without a record it is the person's.
+        await self._parts.home().forget_records([same_target(path) for path in withheld])
+        remarks = [*self._remarks(done), *(say.withheld(path, self._parts.source, done.kept) for path in withheld)]
+        notices = tuple(dict.fromkeys((*facts.notices, *remarks)))
         facts = replace(
             facts,
             word=word,

@@ -136,6 +136,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
         left_behind: the local trunk bookmark has commits that the working copy does not stand on.
         rewritten: the trunk as it was before somebody rewrote it; empty if nobody did.
         stopped: what the gate kept out of the commits that are published.
+        withheld: the paths of which our newest version is in none of them for that.
+        kept: the commit that has it; a ref of ours leads there. Empty if nothing is withheld.
         unsettled: those of `conflicts` that jj holds in the working copy.
         apart: further paths that jj holds there in conflict; they are parked nowhere, since they are no text.
         other: another host with the same name writes our bookmark: what is parked stays on this host.
@@ -151,6 +153,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     left_behind: bool = False
     rewritten: str = ""
     stopped: tuple[Finding, ...] = ()
+    withheld: tuple[str, ...] = ()
+    kept: str = ""
     unsettled: tuple[str, ...] = ()
     apart: tuple[str, ...] = ()
     other: bool = False
@@ -373,18 +377,20 @@ class Engine:
         if not trunk and here.empty and not here.parents:
             return Published(trunk="", parked="", conflicts=(), proven=True)
         line = await self._line(standing, here)
-        plan, stopped = await self._fit_plan(standing, here, line, message)
+        plan, stopped, withheld = await self._fit_plan(standing, here, line, message)
         memory = self._next_memory(standing, plan, here.commit, pushed=push)
         memory = msgspec.structs.replace(memory, stood=await self._baseline(standing, (*here.parents, "")[0]))
         sent = push and await self._push(standing, plan, memory)
-        left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else ())
+        kept = here.commit if withheld else ""
+        left_behind = await self._settle(standing, plan, memory, drop=here.parents if stopped else (), keep=kept)
         other = bool(standing.other)
         found = _published(
             memory, here, trunk=plan.trunk, parked=plan.parked, proven=push and not (other and plan.parked)
         )
         found = msgspec.structs.replace(found, other=other)
         rewritten = standing.memory.trunk if line.rewritten else ""
-        return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten, stopped=stopped)
+        found = msgspec.structs.replace(found, stopped=stopped, withheld=withheld, kept=kept)
+        return msgspec.structs.replace(found, sent=sent, left_behind=left_behind, rewritten=rewritten)
 
     async def move(self) -> bool:
         """Put the working copy where the last merge wants it; False if it was edited meanwhile and stays.
@@ -598,20 +604,20 @@ class Engine:
 
     async def _fit_plan(
         self, standing: Standing, here: WorkingCopy, line: Line, message: str
-    ) -> tuple[Plan, tuple[Finding, ...]]:
-        """A plan that publishes no secret, and what was left out of it for that."""
+    ) -> tuple[Plan, tuple[Finding, ...], tuple[str, ...]]:
+        """A plan that publishes no secret, what was found, and the paths that were left out of it for that."""
         description = here.description.strip()
         plan, trunk = (
             await self._plan(standing, here, line, description or message),
             standing.remote.get(self._trunk, ""),
         )
         if self._vet is None or not (found := await self._vet.look((plan.trunk, plan.parked), trunk)):
-            return plan, ()
+            return plan, (), ()
         # Commits of the person are not published as they are then: an older one may have what the newest has not.
         # Nor is what they say, if that is where it is: a name in the list of what is parked may hold one.
         line = msgspec.structs.replace(line, below=(), listed=MESSAGE not in found)
         message = message if MESSAGE in found else description or message
-        plan = await self._plan(standing, here, line, message)
+        plan, paths = await self._plan(standing, here, line, message), frozenset[str]()
         if newest := await self._vet.look((plan.trunk, plan.parked), trunk):
             paths = await self._belonging(line, newest.keys())
             before = await self.trees.entries(line.fork, paths)
@@ -619,7 +625,7 @@ class Engine:
             plan = await self._plan(standing, here, msgspec.structs.replace(line, ours=ours), message)
             if left := await self._vet.look((plan.trunk, plan.parked), trunk):
                 raise _holds_secret(left)
-        return plan, tuple(finding for findings in found.values() for finding in findings)
+        return plan, tuple(finding for findings in found.values() for finding in findings), tuple(sorted(paths))
 
     async def _belonging(self, line: Line, paths: Collection[str]) -> frozenset[str]:
         """Those of these paths that we changed, with the other names of the same files."""
@@ -750,7 +756,9 @@ class Engine:
             id=standing.memory.id,
         )
 
-    async def _settle(self, standing: Standing, plan: Plan, memory: Memory, drop: Collection[str] = ()) -> bool:
+    async def _settle(
+        self, standing: Standing, plan: Plan, memory: Memory, drop: Collection[str] = (), keep: str = ""
+    ) -> bool:
         """Write down what was decided, in one transaction; returns whether the local trunk was left behind.
 
         Args:
@@ -758,11 +766,14 @@ class Engine:
             plan: what was decided.
             memory: likewise.
             drop: commits that hold a secret; a local trunk that has them follows the plan, and a ref of ours keeps them.
+            keep: a commit that a ref of ours is to keep as well; empty is none.
 
         """
         first, pushed = not standing.memory.head, memory.pushed
         # jj can only go to a commit that a branch leads to.
         updates = {_HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
+        if keep:
+            updates[f"{_STOPPED}{keep[:12]}"] = keep
         if pushed:
             updates |= {f"{_TRACKING}{self._trunk}": plan.trunk}
             updates |= {} if standing.other else {f"{_TRACKING}{self.bookmark}": plan.parked}

@@ -74,11 +74,11 @@ def parse_allowed(raw: bytes) -> tuple[Allowed, ...]:
 def with_entry(raw: bytes, entry: Allowed) -> bytes:
     """The file with one more entry at its end."""
     text = raw.decode() or _HEADER
-    fields = "".join(f"{name} = {_quoted(getattr(entry, name))}\n" for name in entry.__struct_fields__)
+    fields = "".join(f"{name} = {quoted(getattr(entry, name))}\n" for name in entry.__struct_fields__)
     return f"{text.rstrip()}\n\n[[allowed]]\n{fields}".encode()
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A TOML basic string; JSON's are those, for what is printable."""
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 

@@ -11,21 +11,21 @@ from typing import Any
 import msgspec
 
 from gitopsd.errors import Failed
-from gitopsd.secrets import data, decisions, keys, rules
+from gitopsd.secrets import data, decisions, keys, literals, rules
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.allow import parse_allowed
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
 from gitopsd.tools.chezmoi import Home
-from gitopsd.tools.chezmoi_names import same_target
+from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.leak_scanner import ADVICE
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Value
 
 CONFIGURATION = "chezmoi's configuration"
-_TEMPLATES = tuple(f".chezmoi.{kind}.tmpl" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
+TEMPLATES = tuple(f".chezmoi.{kind}.tmpl" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 _PERSONAL = frozenset(
     ("email", "mail", "phone", "mobile", "address", "street", "iban", "birthday", "tax", "ip", "ssid", "mac", "account")
 )
@@ -56,6 +56,41 @@ class Variable(Value, frozen=True, kw_only=True):
     exposed: bool
 
 
+class Literal(Finding, frozen=True, kw_only=True):
+    """What looks like a secret in a file as it is now.
+
+    Args:
+        kind: secret or undecided; one that is no secret is allowed, and not here.
+        decided: the person said so; else it is proposed.
+        name: of the secret that it is to be, decided or proposed.
+
+    """
+
+    kind: Kind
+    decided: bool
+    name: str
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """A literal with its value.
+
+    Args:
+        path: the file, as it is called in the repository.
+        hit: what was found.
+        text: what of the file is to be moved; empty if the value does not stand there as it is.
+        literal: what may be told of it.
+
+    """
+
+    path: str
+    hit: Hit
+    text: str
+    literal: Literal
+
+    def __repr__(self) -> str:  # the value must not get into a log by way of a message
+        return f"Place({self.literal!r})"
+
+
 class Audit(Value, frozen=True, kw_only=True):
     """What was found.
 
@@ -67,16 +102,18 @@ class Audit(Value, frozen=True, kw_only=True):
     """
 
     variables: tuple[Variable, ...]
-    literals: tuple[Finding, ...]
+    literals: tuple[Literal, ...]
     history: tuple[Finding, ...] = ()
 
-    def undecided(self) -> tuple[Variable, ...]:
-        """The variables that a person has to decide about."""
-        return tuple(each for each in self.variables if each.kind is Kind.undecided)
+    def undecided(self) -> tuple[Variable | Literal, ...]:
+        """What a person has to decide about."""
+        found: list[Variable | Literal] = [*self.variables, *self.literals]
+        return tuple(each for each in found if each.kind is Kind.undecided)
 
     def exposed(self) -> int:
         """How many secrets stand in the repository."""
-        return sum(each.exposed for each in self.variables) + len(self.literals) + len(self.history)
+        found = sum(each.exposed for each in self.variables) + sum(each.kind is Kind.secret for each in self.literals)
+        return found + len(self.history)
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +160,11 @@ class Auditor:
         """
         files = await self.files()
         definitions = await self.definitions(files)
-        variables = self._variables(files, definitions)
-        literals = await self._literals(files)
+        variables = self.variables(files, definitions)
+        places = await self.places(files, self.values(variables, definitions))
         return Audit(
             variables=variables,
-            literals=literals,
+            literals=tuple(each.literal for each in places),
             history=tuple([await self._finding(hit, path, commit) for hit, path, commit in await self.past()])
             if history
             else (),
@@ -164,15 +201,16 @@ class Auditor:
         for name, value in data.leaves(await self._home.data()).items():
             if not name.startswith("chezmoi.") and known.get(name) != value:
                 found.setdefault(name, []).append(Definition(path=CONFIGURATION, line=0, value=value))
-        for path in _TEMPLATES:
+        for path in TEMPLATES:
             for name, line in data.prompted(files.get(path, b"").decode(errors="replace")).items():
                 found.setdefault(name, []).append(Definition(path=path, line=line, value=None))
         return found
 
-    def _variables(
+    def variables(
         self, files: Mapping[str, bytes], definitions: Mapping[str, list[Definition]]
     ) -> tuple[Variable, ...]:
-        decided = decisions.parse(files.get(decisions.FILE, b""))
+        """What each variable is."""
+        decided = decisions.parse(files.get(decisions.FILE, b"")).decisions
         uses: dict[str, list[tuple[str, int, str]]] = {}
         for path, raw in files.items():
             if data.is_template(path):
@@ -198,21 +236,75 @@ class Auditor:
             )
         return tuple(variables)
 
-    async def _literals(self, files: Mapping[str, bytes]) -> tuple[Finding, ...]:
-        """What looks like a secret in the files; the data, whose variables are told one by one, is left out."""
+    def values(self, variables: tuple[Variable, ...], definitions: Mapping[str, list[Definition]]) -> dict[str, str]:
+        """The values of the variables that are secrets, and what each is called then."""
+        names: dict[str, str] = {}
+        for each in variables:
+            texts = [str(one.value) for one in definitions[each.name] if isinstance(one.value, str | int | float)]
+            if each.kind is Kind.secret and any(texts):
+                name = literals.distinct(re.sub(r"[^A-Za-z0-9_-]", "_", each.name), names.values())
+                names |= {text: name for text in texts if text and text not in names}
+        return names
+
+    async def places(self, files: Mapping[str, bytes], names: Mapping[str, str]) -> tuple[Place, ...]:
+        """What looks like a secret in the files; the data, whose variables are told one by one, is left out.
+
+        Args:
+            files: see `files`.
+            names: what a value is called that is a variable's as well.
+
+        """
         patterns = rules.encryption_rules(files.get(".sops.yaml", b""))
         allowed = parse_allowed(files.get(ALLOW_FILE, b""))
+        decided = decisions.parse(files.get(decisions.FILE, b"")).literals
         looked_at = [(path, raw) for path, raw in files.items() if not data.is_data(path)]
-        hits = await self.gate.scan(looked_at, patterns)
+        scanned = await self.gate.scan(looked_at, patterns)
         self._check_scanner()
-        return tuple(
-            [
-                await self._finding(hit, rules.shown(path, found), "")
-                for (path, _), found in zip(looked_at, hits, strict=True)
-                for hit in found
-                if not any(entry.path == path and entry.matches(hit.value) for entry in allowed)
-            ]
-        )
+        found = [
+            (path, raw.decode(errors="surrogateescape"), hit, await self._finding(hit, rules.shown(path, hits), ""))
+            for (path, raw), hits in zip(looked_at, scanned, strict=True)
+            for hit in hits
+            if not any(entry.path == path and entry.matches(hit.value) for entry in allowed)
+        ]
+        # The same value is one secret, whatever it was found by.
+        kinds: dict[str, Kind] = {}
+        for _, _, hit, finding in found:
+            proposed = Kind.secret if hit.value in names else literals.proposed_kind(hit.rule)
+            kinds[finding.fingerprint] = min(proposed, kinds.get(finding.fingerprint, proposed), key=list(Kind).index)
+        taken = {*names.values(), *(each.name for each in decided.values())}
+        called = dict(names)
+        places = []
+        for path, text, hit, finding in found:
+            decision = decided.get(finding.fingerprint)
+            moved = literals.moved_text(text, hit)
+            if (name := called.get(moved or hit.value)) is None:
+                name = decision.name if decision is not None else ""
+                if not name or name in called.values():
+                    proposed_name = name or literals.proposed_name(target_of(rules.cleared(path)), text, hit)
+                    name = literals.distinct(proposed_name, taken)
+                called[moved or hit.value] = name
+                taken.add(name)
+            literal = Literal(
+                path=finding.path,
+                line=finding.line,
+                rule=finding.rule,
+                fingerprint=finding.fingerprint,
+                kind=decision.kind if decision is not None else kinds[finding.fingerprint],
+                decided=decision is not None,
+                name=name,
+            )
+            places.append(Place(path=path, hit=hit, text=moved, literal=literal))
+        return tuple(places)
+
+    async def fingerprinted(self) -> dict[str, tuple[str, str]]:
+        """What has a fingerprint here: the file, and what the secret is called or would be."""
+        files = await self.files()
+        definitions = await self.definitions(files)
+        names = self.values(self.variables(files, definitions), definitions)
+        found = {await self.gate.fingerprint(value): ("a variable", name) for value, name in names.items()}
+        for each in await self.places(files, names):
+            found.setdefault(each.literal.fingerprint, (each.literal.path, each.literal.name))
+        return found
 
     async def past(self) -> list[tuple[Hit, str, str]]:
         """What looks like a secret in any commit that a ref leads to: the place, its path, and a commit that has it."""
@@ -225,9 +317,8 @@ class Auditor:
         current = await self.files()
         patterns = rules.encryption_rules(current.get(".sops.yaml", b""))
         allowed = parse_allowed(current.get(ALLOW_FILE, b""))
-        secret_names = {
-            name for name, kind in decisions.parse(current.get(decisions.FILE, b"")).items() if kind is Kind.secret
-        }
+        decided = decisions.parse(current.get(decisions.FILE, b"")).decisions
+        secret_names = {name for name, kind in decided.items() if kind is Kind.secret}
         found: dict[tuple[str, str, str], tuple[Hit, str, str]] = {}
         batch: list[tuple[str, str]] = []
         size = 0

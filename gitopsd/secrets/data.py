@@ -23,8 +23,12 @@ def is_data(path: str) -> bool:
 def is_template(path: str) -> bool:
     """Whether chezmoi takes a file of the source directory for a template."""
     name = path.rpartition("/")[2]
-    special = name.startswith((".chezmoiignore", ".chezmoiremove", ".chezmoiexternal"))
-    return name.endswith((".tmpl", ".tmpl.age", ".tmpl.asc")) or special or ".chezmoitemplates/" in path
+    return name.endswith((".tmpl", ".tmpl.age", ".tmpl.asc")) or is_special(path) or ".chezmoitemplates/" in path
+
+
+def is_special(path: str) -> bool:
+    """Whether chezmoi makes no target of a template, and can make none at all while this one fails."""
+    return path.rpartition("/")[2].startswith((".chezmoiignore", ".chezmoiremove", ".chezmoiexternal"))
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Leaves:

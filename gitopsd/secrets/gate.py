@@ -84,7 +84,7 @@ class RepositoryGate:
     async def _judge(self, candidates: Sequence[Candidate], settings: Mapping[str, bytes]) -> list[tuple[Finding, ...]]:
         patterns = rules.encryption_rules(settings.get(SOPS_RULES, b""))
         allowed = parse_allowed(settings.get(ALLOW_FILE, b""))
-        decided = decisions.parse(settings.get(decisions.FILE, b""))
+        decided = decisions.parse(settings.get(decisions.FILE, b"")).decisions
         names = {name for name, kind in decided.items() if kind is Kind.secret}
         hits = await self.scan([(each.path, each.content) for each in candidates], patterns, names)
         known = [number for number, each in enumerate(candidates) if hits[number] and each.published]

@@ -1,41 +1,58 @@
-"""The migration: values go from chezmoi's data to a SOPS file, and templates include what NixOS decrypts at activation.
+"""The migration: values go from chezmoi's data and from files to a SOPS file, and templates include what NixOS decrypts.
 
 All of it is tried in a copy of the source directory on tmpfs first: every target renders byte for byte the same, the
 SOPS file decrypts to the values, and none of them is left in the tree. Only then files are replaced, all or none.
 """
 
-import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from gitopsd.errors import Failed
-from gitopsd.secrets import data
-from gitopsd.secrets.audit import CONFIGURATION, Auditor, Definition
+from gitopsd.secrets import data, literals, rules
+from gitopsd.secrets.audit import CONFIGURATION, TEMPLATES, Auditor, Literal, Place, Variable
 from gitopsd.secrets.keys import Kind
+from gitopsd.secrets.plan import (
+    Plan,
+    Tree,
+    as_bytes,
+    as_text,
+    in_configuration,
+    make,
+    refusal,
+    refused_literals,
+    rewrite,
+    shown,
+    taken,
+    wanted_variables,
+)
 from gitopsd.secrets.replacing import Replacing
+from gitopsd.secrets.rules import Hit
 from gitopsd.tools.chezmoi import Home
 from gitopsd.tools.process import Account, Processes
 from gitopsd.tools.sops import Sops
 
 DECRYPTED = "/run/secrets"  # where sops-nix puts what it decrypts at activation
 PLACE = ".git/gitopsd/migration"
+_CONFIGURATIONS = tuple(f"chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
-    """One variable that goes to SOPS.
+    """One secret that goes to SOPS.
 
     Args:
-        name: of the variable.
+        kind: `variable` or `literal`.
+        name: of the variable; of a literal, what found it.
         secret: of the secret, in the SOPS file and below `/run/secrets`.
-        defined: the files that define it.
-        rewritten: the templates that use it.
+        defined: the files that it goes from; a literal's with the line.
+        rewritten: the templates that include it then.
 
     """
 
+    kind: str
     name: str
     secret: str
     defined: tuple[str, ...]
@@ -46,7 +63,10 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
     """What a migration did, or would do.
 
     Args:
-        moves: by variable; empty if there is nothing to do.
+        moves: the variables by name, then the literals; empty if there is nothing to do.
+        renamed: plain files that became templates, with the new name.
+        left: literals that stay, since they are undecided.
+        by_hand: what the person has to do outside of the repository, in sentences.
         targets: how many targets were rendered before and after, and are the same.
         file: the SOPS file.
         snippet: for the NixOS configuration.
@@ -54,6 +74,9 @@ class Migrated(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     moves: tuple[Move, ...]
+    renamed: dict[str, str] = {}
+    left: tuple[Literal, ...] = ()
+    by_hand: tuple[str, ...] = ()
     targets: int = 0
     file: str = ""
     snippet: str = ""
@@ -78,6 +101,7 @@ class Migration:
         self._file = file
         self._recipients = recipients
         self._auditor = Auditor(processes, account, source)
+        self._home = Home(processes, account, str(source))
         self._sops = Sops(processes, account)
         self._replacing = Replacing(source / PLACE)
 
@@ -92,78 +116,129 @@ class Migration:
         self._replacing.recover()
         files = await self._auditor.files()
         definitions = await self._auditor.definitions(files)
-        audit = await self._auditor.audit(history=False)
-        secret = {each.name for each in audit.variables if each.kind is Kind.secret}
-        wanted = {
-            name: where
-            for name, where in definitions.items()
-            if name in secret and any(data.is_data(each.path) and each.value not in (None, "") for each in where)
-        }
-        if not wanted:
-            return Migrated(moves=())
-        values = {name: _value(name, where) for name, where in wanted.items()}
-        names = _secret_names(wanted)
+        variables = self._auditor.variables(files, definitions)
+        names = self._auditor.values(variables, definitions)
+        places = await self._auditor.places(files, names)
+        left = tuple(each.literal for each in places if each.literal.kind is not Kind.secret)
+        places = tuple(each for each in places if each.literal.kind is Kind.secret)
+        wanted = wanted_variables(files, variables, definitions)
+        if not wanted and not places:
+            return Migrated(moves=(), left=left)
+        known = await self._sops.decrypt(self._file) if self._file.is_file() else {}
+        plan = await make(
+            files,
+            wanted,
+            places,
+            names,
+            known,
+            managed=(await self._home.sources()).values(),
+            fingerprint=self._auditor.gate.fingerprint,
+        )
+        targets = await self._prove(plan, known)
+        tree = rewrite(plan, DECRYPTED)
+        for old, new in tree.renamed.items():
+            if (self._source / new).exists():  # git ignores it, so that it is not among the files
+                raise taken(old, new)
+        await self._refuse_what_stays(plan, tree)
+        encrypted = await self._encrypted(known, plan.values)
+        if not dry:
+            changed = {self._source / path: raw for path, raw in tree.changed.items()}
+            self._replacing.replace(
+                {self._file: encrypted, **changed},
+                gone=[self._source / old for old in tree.renamed],
+                like={self._source / new: self._source / old for old, new in tree.renamed.items()},
+            )
+        moves = _moves(plan, tree)
+        return Migrated(
+            moves=moves,
+            renamed={shown(old): shown(new) for old, new in tree.renamed.items()},
+            left=left,
+            by_hand=self._by_hand(plan, variables),
+            targets=targets,
+            file=str(self._file),
+            snippet=self._snippet(sorted(plan.values)),
+        )
+
+    async def _prove(self, plan: Plan, known: Mapping[str, object]) -> int:
+        """Render everything before and after, in a copy; returns how many targets are the same.
+
+        What the SOPS file has already need not be decrypted on this host yet: it is read from the copy as well.
+        """
         with plaintext_place(self._account) as place:
             copy = place / "source"
-            _copy(files, copy)
+            held = {name: value for name, value in known.items() if isinstance(value, str)}
+
+            def here(files: Mapping[str, bytes]) -> dict[str, bytes]:
+                return {
+                    path: _led_to(raw, place, held) if data.is_template(path) else raw for path, raw in files.items()
+                }
+
+            _copy(here(plan.files), copy)
             home = Home(self._processes, self._account, str(copy))
-            options = {"configuration": self._configuration(), "state": str(place / "state.boltdb")}
-            before = await home.render(**options)
-            changed = self._rewrite(files, wanted, values, names, str(place / "secrets"))
-            _copy(changed, copy)
-            await self._check_data(files, changed, set(wanted), copy)
+            options = {"state": str(place / "state.boltdb"), **self._configuration(plan, place, before=True)}
             (place / "secrets").mkdir(mode=0o700)
-            for name, value in values.items():
-                _write(place / "secrets" / names[name], value.encode())
+            for name, value in {**held, **plan.values}.items():
+                _write(place / "secrets" / name, as_bytes(value))
+            before, targets = await home.render(**options), (await home.sources()).keys()
+            tree = rewrite(plan, str(place / "secrets"))
+            for old in tree.renamed:
+                (copy / old).unlink()
+            tree = Tree(changed=here(tree.changed), renamed=tree.renamed)
+            _copy(tree.changed, copy)
+            await self._check_data(plan.files, tree.changed, set(plan.variables), copy)
+            options |= self._configuration(plan, place, before=False)
             try:
                 after = await home.render(**options)
+                if targets ^ (await home.sources()).keys():
+                    raise _differs("chezmoi would manage something else")
             except Failed as error:
                 raise _differs(f"a template fails afterwards: {error.message}") from error
             if wrong := sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)):
                 raise _differs(f"{', '.join(wrong)} would not be the same")
-        changed = self._rewrite(files, wanted, values, names, DECRYPTED)
-        _refuse_leftovers({**files, **changed}, values)
-        encrypted = await self._encrypted({names[name]: value for name, value in values.items()})
-        moves = tuple(
-            Move(
-                name=name,
-                secret=names[name],
-                defined=tuple(dict.fromkeys(each.path for each in where if data.is_data(each.path))),
-                rewritten=tuple(
-                    path for path in changed if data.is_template(path) and data.uses(_text(files[path]), {name: 0})
-                ),
-            )
-            for name, where in sorted(wanted.items())
-        )
-        if not dry:
-            self._replacing.replace(
-                {self._file: encrypted, **{self._source / path: raw for path, raw in changed.items()}}
-            )
-        return Migrated(moves=moves, targets=len(before), file=str(self._file), snippet=self._snippet(moves))
+            await self._prove_one_by_one({path: here(plan.files)[path] for path in plan.looked}, tree, home, place)
+        return len(before)
 
-    def _rewrite(
-        self,
-        files: Mapping[str, bytes],
-        wanted: Mapping[str, Sequence[Definition]],
-        values: Mapping[str, str],
-        names: Mapping[str, str],
-        prefix: str,
-    ) -> dict[str, bytes]:
-        """The files that change, as they are to be."""
-        changed: dict[str, bytes] = {}
-        for name, where in wanted.items():
-            for path in {each.path for each in where if data.is_data(each.path)}:
-                changed[path] = data.without(path, changed.get(path, files[path]), name)
-        expressions = {}
-        for name, value in values.items():
-            trim = " | trim" if value == value.strip() else ""
-            expressions[name] = f'include "{prefix}/{names[name]}"{trim}'
-        for path, raw in files.items():
-            if data.is_template(path):
-                text = _text(raw)
-                if (new := data.rewritten(text, expressions)) != text:
-                    changed[path] = new.encode(errors="surrogateescape")
-        return changed
+    async def _prove_one_by_one(self, before: Mapping[str, bytes], tree: Tree, home: Home, place: Path) -> None:
+        """Render each file that literals are taken out of: scripts and files for other hosts are no targets here."""
+        for old, raw in before.items():
+            new = tree.renamed.get(old, old)
+            if new not in tree.changed or ".chezmoitemplates/" in f"/{old}":
+                continue  # it has values that stay, and is refused for that; or the templates that use it are proof
+            file = place / "file"
+            try:
+                _write(file, raw)
+                expected = await home.execute(str(file)) if new == old else raw
+                _write(file, tree.changed[new])
+                same = await home.execute(str(file)) == expected
+            except Failed as error:
+                raise _differs(f"{shown(old)} cannot be rendered: {error.message}") from error
+            if not same:
+                raise _differs(f"{shown(old)} would not be the same")
+
+    async def _refuse_what_stays(self, plan: Plan, tree: Tree) -> None:
+        """Make sure that no value is left in the tree, in a form that we know or that the scanner sees."""
+        after = tree.of(plan.files)
+        found = [
+            f"{shown(path)}{f':{line}' if line else ''} ({name}, "
+            f"{await self._auditor.gate.fingerprint(plan.values[name])})"
+            for path, raw in after.items()
+            for line, name in literals.leftovers(raw, plan.names)
+        ]
+        now = {each.path: tree.renamed.get(each.path, each.path) for each in plan.places}
+        patterns = rules.encryption_rules(after.get(".sops.yaml", b""))
+        hits = await self._auditor.gate.scan([(new, after[new]) for new in now.values()], patterns)
+        still = {old: {_mark(hit) for hit in each} for old, each in zip(now, hits, strict=True)}
+        if refused := [
+            refusal(each, _why_it_stays(each)) for each in plan.places if _mark(each.hit) in still[each.path]
+        ]:
+            raise refused_literals(refused)
+        if found:
+            raise Failed(
+                f"values would be left in the tree: {', '.join(found)}",
+                meaning="nothing was changed",
+                advice="use the variable there, or take it out; a literal that you have decided about is moved wherever "
+                "it stands in plain: gitopsctl secrets audit --decide FINGERPRINT=secret:NAME",
+            )
 
     async def _check_data(
         self, files: Mapping[str, bytes], changed: Mapping[str, bytes], gone: set[str], copy: Path
@@ -179,9 +254,8 @@ class Migration:
             if kept != {name: value for name, value in before.items() if name not in gone and value is not None}:
                 raise _differs(f"{path} cannot be rewritten without losing more than the secrets")
 
-    async def _encrypted(self, values: Mapping[str, str]) -> bytes:
+    async def _encrypted(self, known: Mapping[str, object], values: Mapping[str, str]) -> bytes:
         """The SOPS file with these values and what it has already, proven by decrypting it."""
-        known = await self._sops.decrypt(self._file) if self._file.is_file() else {}
         for name, value in values.items():
             if known.get(name, value) != value:
                 raise Failed(
@@ -204,19 +278,47 @@ class Migration:
             )
         return encrypted
 
-    def _configuration(self) -> str:
-        folder = Path(self._account.home) / ".config/chezmoi"
-        found = [folder / f"chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc")]
-        return next((str(file) for file in found if file.is_file()), "")
+    def _configuration(self, plan: Plan, place: Path, *, before: bool) -> dict[str, str]:
+        """The option that names chezmoi's configuration; variables of it are taken out of a copy of it afterwards."""
+        file = self._configured_file()
+        if file is None:
+            return {}
+        if not (names := in_configuration(plan.variables)):
+            return {"configuration": str(file)}
+        content = file.read_bytes()
+        if not before and file.suffix != ".jsonc":
+            for name in names:
+                if data.defined_at(file.name, as_text(content), f"data.{name}"):
+                    content = data.without(file.name, content, f"data.{name}")
+        _write(place / file.name, content)
+        return {"configuration": str(place / file.name)}
 
-    def _snippet(self, moves: Sequence[Move]) -> str:
+    def _configured_file(self) -> Path | None:
+        folder = Path(self._account.home) / ".config/chezmoi"
+        return next((folder / name for name in _CONFIGURATIONS if (folder / name).is_file()), None)
+
+    def _by_hand(self, plan: Plan, variables: Sequence[Variable]) -> tuple[str, ...]:
+        """What is left outside of the repository, or asks for what is not needed any more."""
+        found = []
+        file = self._configured_file()
+        for name in in_configuration(plan.variables):
+            line = data.defined_at(file.name, as_text(file.read_bytes()), f"data.{name}") if file is not None else 0
+            place = f"{file}:{line}" if line else str(file or CONFIGURATION)
+            found.append(f"{place} still has {name} in plain: take it out there, on every host")
+        for each in variables:
+            asked = [place for place in each.defined if place.rpartition(":")[0] in TEMPLATES]
+            if each.name in plan.variables:
+                found += [f"{place} asks for {each.name}, and nothing uses the answer: take it out" for place in asked]
+        return tuple(found)
+
+    def _snippet(self, names: Sequence[str]) -> str:
         return "".join(
-            f'sops.secrets."{move.secret}" = {{\n'
+            f'sops.secrets."{name}" = {{\n'
             f"  sopsFile = ./secrets/{self._file.name};  # {self._file}\n"
             f'  owner = "{self._account.name}";\n'
             f'  mode = "0400";\n'
             "};\n"
-            for move in moves
+            for name in names
         )
 
 
@@ -254,50 +356,67 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode(errors="surrogateescape")
-
-
-def _value(name: str, where: Sequence[Definition]) -> str:
-    values = {each.value for each in where if isinstance(each.value, str | int | float) and each.value != ""}
-    if len(values) != 1 or any(each.path == CONFIGURATION for each in where):
-        raise Failed(
-            f"{name} has no value, several, or one of chezmoi's configuration",
-            meaning="nothing was changed",
-            advice=f"keep one definition of {name}, in .chezmoidata, and write that it is no secret, or put it there: "
-            "gitopsctl secrets audit",
+def _moves(plan: Plan, tree: Tree) -> tuple[Move, ...]:
+    variables = [
+        Move(
+            kind="variable",
+            name=name,
+            secret=plan.secrets[name],
+            defined=tuple(dict.fromkeys(each.path for each in where)),
+            rewritten=tuple(
+                path
+                for path in tree.changed
+                if data.is_template(path) and data.uses(as_text(plan.files.get(path, b"")), {name: 0})
+            ),
         )
-    return str(values.pop())
-
-
-def _secret_names(wanted: Mapping[str, object]) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for name in wanted:
-        plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-        while plain in names.values():
-            plain += "_"
-        names[name] = plain
-    return names
-
-
-def _refuse_leftovers(files: Mapping[str, bytes], values: Mapping[str, str]) -> None:
-    found = [
-        f"{path}:{raw[:at].count(10) + 1} ({name})"
-        for path, raw in files.items()
-        for name, value in values.items()
-        if (at := raw.find(value.encode())) >= 0
+        for name, where in sorted(plan.variables.items())
     ]
-    if found:
-        raise Failed(
-            f"values would be left in the tree: {', '.join(found)}",
-            meaning="nothing was changed",
-            advice="use the variable there, or take it out",
+    found: dict[str, list[Place]] = {}
+    for each in plan.places:
+        if each.text:
+            found.setdefault(plan.names[each.text], []).append(each)
+    others = [
+        Move(
+            kind="literal",
+            name=", ".join(dict.fromkeys(each.literal.rule for each in places)),
+            secret=name,
+            defined=tuple(dict.fromkeys(f"{each.literal.path}:{each.literal.line}" for each in places)),
+            rewritten=tuple(
+                shown(tree.renamed.get(path, path))
+                for path, values in plan.looked.items()
+                if any(plan.names[value] == name for value in values)
+            ),
         )
+        for name, places in found.items()
+    ]
+    return (*variables, *others)
+
+
+def _mark(hit: Hit) -> str:
+    """What a hit is known by in another version of its file."""
+    return hit.value if hit.line else hit.rule
+
+
+def _why_it_stays(place: Place) -> str:
+    if place.hit.rule == "not-encrypted":
+        return ".sops.yaml says that it is encrypted as a whole: sops encrypt --in-place FILE"
+    if place.hit.rule.endswith(rules.IN_NAME):
+        return "its name holds it: rename the file"
+    if place.hit.line == 0:
+        return "it is in an archive, a binary or UTF-16: take it out by hand"
+    return "it stands there escaped, encoded, in a comment of a template or in pieces: take it out by hand"
+
+
+def _led_to(raw: bytes, place: Path, names: Collection[str]) -> bytes:
+    """A template that takes these secrets from a directory of ours."""
+    for name in names:
+        raw = raw.replace(f'"{DECRYPTED}/{name}"'.encode(), f'"{place}/secrets/{name}"'.encode())
+    return raw
 
 
 def _differs(what: str) -> Failed:
     return Failed(
         what,
         meaning="nothing was changed: the templates would not render as they do",
-        advice="use the variable as {{ .name }} in that template",
+        advice="use the variable as {{ .name }} in that template, or take the secret out by hand",
     )

@@ -7,6 +7,7 @@ decrypted with the person's keys.
 import asyncio
 import os
 import pwd
+import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,11 +49,23 @@ class Program:
         self._processes = Processes()
         os.umask(0o077)
 
-    def audit(self, *, history: bool = False, decide: Sequence[tuple[str, str]] = ()) -> Audit:
-        """See `Auditor`; decisions are written down first."""
+    def audit(self, *, history: bool = False, decide: Sequence[tuple[str, str, str]] = ()) -> Audit:
+        """See `Auditor`; decisions are written down first.
+
+        Args:
+            history: look at every commit too.
+            decide: a variable or a fingerprint, what it is, and what a secret is to be called (empty: as proposed).
+
+        Raises:
+            Failed: nothing here has such a fingerprint; nothing was written down.
+
+        """
+        return asyncio.run(self._audit(history=history, decide=decide))
+
+    async def _audit(self, *, history: bool, decide: Sequence[tuple[str, str, str]]) -> Audit:
         if decide:
-            self._decide(decide)
-        return asyncio.run(self._auditor().audit(history=history))
+            await self._decide(decide)
+        return await self._auditor().audit(history=history)
 
     def migrate(self, *, file: str, recipients: str, dry: bool) -> Migrated:
         """See `Migration`."""
@@ -95,11 +108,7 @@ class Program:
                     target.parent.mkdir(exist_ok=True)
                     _write(target, with_entry(before, entry))
                 return path
-        raise Failed(
-            f"nothing here has the fingerprint {fingerprint}",
-            meaning="nothing was changed",
-            advice="gitopsctl dotfiles status, or gitopsctl secrets audit: they name the fingerprints of this host",
-        )
+        raise _unknown(fingerprint)
 
     async def _edited(self) -> list[tuple[str, bytes]]:
         """The files of the home that were edited, by their names in the repository."""
@@ -109,11 +118,33 @@ class Program:
         paths = {sources[target]: Path(self._account.home) / target for target in targets}
         return [(source, path.read_bytes()) for source, path in paths.items() if path.is_file()]
 
-    def _decide(self, decide: Sequence[tuple[str, str]]) -> None:
+    async def _decide(self, decide: Sequence[tuple[str, str, str]]) -> None:
         file = self._source / decisions.FILE
         known = decisions.parse(file.read_bytes() if file.is_file() else b"")
+        variables = {name: Kind(word) for name, word, _ in decide if not is_fingerprint(name)}
+        literals = {name: (Kind(word), secret) for name, word, secret in decide if is_fingerprint(name)}
+        found = await self._auditor().fingerprinted() if literals else {}
+        decided = {}
+        for fingerprint, (kind, name) in literals.items():
+            if fingerprint not in found:
+                raise _unknown(fingerprint)
+            where, proposed = found[fingerprint]
+            if kind is Kind.config:
+                raise Failed(
+                    f"{fingerprint} is a literal: one that is no secret is allowed, with a reason",
+                    meaning="nothing was changed",
+                    advice=f"gitopsctl secrets allow {fingerprint} --reason TEXT",
+                )
+            if name and not decisions.is_name(name):
+                raise Failed(
+                    f"{name!r} is no name of a secret",
+                    meaning="nothing was changed",
+                    advice="letters, digits, `_` and `-`",
+                )
+            decided[fingerprint] = decisions.Literal(kind=kind, name=name or proposed, file=where)
         file.parent.mkdir(exist_ok=True)
-        _write(file, decisions.encode({**known, **{name: Kind(word) for name, word in decide}}))
+        all_of_them = decisions.Decisions({**known.decisions, **variables}, {**known.literals, **decided})
+        _write(file, decisions.encode(all_of_them))
 
     def _auditor(self) -> Auditor:
         return Auditor(self._processes, self._account, self._source)
@@ -137,6 +168,19 @@ async def _named(gate: RepositoryGate, hits: Sequence[Hit], fingerprint: str) ->
         if await gate.fingerprint(hit.value) == fingerprint:
             return hit
     return None
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether a decision is about a literal, and not about a variable of this name."""
+    return bool(re.fullmatch(r"[0-9a-f]{16}", text))
+
+
+def _unknown(fingerprint: str) -> Failed:
+    return Failed(
+        f"nothing here has the fingerprint {fingerprint}",
+        meaning="nothing was changed",
+        advice="gitopsctl dotfiles status, or gitopsctl secrets audit: they name the fingerprints of this host",
+    )
 
 
 def _section(name: str) -> DotfilesConfig:

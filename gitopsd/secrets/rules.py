@@ -268,9 +268,9 @@ def scan(
     text = content.decode(errors="replace")
     found = _Findings(text)
     _scan_text(path, text, found, is_secret)
-    for start, decoded in _decoded(text, _DEPTH):
-        inner = _Findings(decoded)
-        _scan_text(path, decoded, inner, is_secret)
+    for start, inside in decoded(text):
+        inner = _Findings(inside)
+        _scan_text(path, inside, inner, is_secret)
         for hit in inner.hits:
             found.add(hit.rule, start, hit.value)
     if strict and not is_lock_file(path):
@@ -388,6 +388,20 @@ def encryption_rules(sops_yaml: bytes) -> tuple[re.Pattern[str], ...]:
         except re.error:
             continue
     return tuple(found)
+
+
+def decoded(text: str, depth: int = _DEPTH) -> Iterator[tuple[int, str]]:
+    """What stands in base64, where it is text, with its place; and what stands in that."""
+    for match in _BASE64.finditer(text):
+        raw = match.group()
+        try:
+            inside = base64.b64decode(raw + "=" * (-len(raw) % 4), validate=True).decode()
+        except (binascii.Error, ValueError):
+            continue
+        if inside.isprintable() or re.fullmatch(r"[\x20-\x7e\n\t]+", inside):
+            yield match.start(), inside
+            if depth > 1:
+                yield from ((match.start(), inner) for _, inner in decoded(inside, depth - 1))
 
 
 def without_actions(text: str) -> str:
@@ -730,17 +744,3 @@ def _is_user_and_password(value: str) -> bool:
     except (binascii.Error, ValueError):
         return False
     return bool(re.fullmatch(r"[\w.@+-]+:\S{4,}", decoded))
-
-
-def _decoded(text: str, depth: int) -> Iterator[tuple[int, str]]:
-    """What stands in base64, where it is text; and what stands in that."""
-    for match in _BASE64.finditer(text):
-        raw = match.group()
-        try:
-            decoded = base64.b64decode(raw + "=" * (-len(raw) % 4), validate=True).decode()
-        except (binascii.Error, ValueError):
-            continue
-        if decoded.isprintable() or re.fullmatch(r"[\x20-\x7e\n\t]+", decoded):
-            yield match.start(), decoded
-            if depth > 1:
-                yield from ((match.start(), inner) for _, inner in _decoded(decoded, depth - 1))

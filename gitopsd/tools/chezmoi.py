@@ -164,6 +164,16 @@ class Home:
         result = await self._run(f"cannot read {path}", "execute-template", stdin=template.encode())
         return {} if result.stdout.strip() == "null" else _decode(result, dict[str, Any])
 
+    async def execute(self, file: str) -> bytes:
+        """What a template in a file renders.
+
+        Raises:
+            Failed: it does not.
+
+        """
+        result = await self._run("cannot render a template", "execute-template", "--file", file)
+        return result.stdout.encode(errors="surrogateescape")
+
     async def render(self, configuration: str = "", state: str = "") -> dict[str, bytes]:
         """What every target would hold, with one command; externals, scripts and encrypted files are left out.
 
@@ -257,9 +267,13 @@ class Home:
         chezmoi records a script that it ran like a file that it wrote, and takes a changed one for a conflict. Whether
         one that is to be run once has been run is in another record.
         """
-        for script in scripts:
-            arguments = ("state", "delete", "--bucket=entryState", f"--key={self._account.home}/{script}")
-            await self._run("cannot have a script run", *arguments)
+        await self.forget_records(scripts)
+
+    async def forget_records(self, targets: Sequence[str]) -> None:
+        """Have chezmoi forget that it wrote these targets: it takes a file for one that was there before it."""
+        for target in targets:
+            arguments = ("state", "delete", "--bucket=entryState", f"--key={self._account.home}/{target}")
+            await self._run("cannot change chezmoi's record", *arguments)
 
     async def apply(self, targets: Sequence[str]) -> bool:
         """Write these targets, except those that the person changed; False if some were left alone.

@@ -6,6 +6,7 @@ import json
 import pytest
 from e2e.scene import SOURCE, USER, set_up
 from lab import Host, Lab
+from lab.nixos import HostSpec
 
 pytestmark = pytest.mark.lab
 
@@ -128,3 +129,62 @@ def test_a_daemon_that_starts_while_the_history_is_rewritten_leaves_it_alone(lab
     assert scene.forge.show("dotfiles", "dot_profile") == "umask 077\n"
     raw = malphas.sh(f"git -C {SOURCE} log -p --all", user=USER).stdout
     assert TOKEN not in raw
+
+
+# What sops-nix does with the snippet that a migration prints.
+DECRYPT = """
+umask 077
+mkdir -p -m 0755 /run/secrets
+SOPS_AGE_KEY_FILE=/var/lib/age.key /usr/local/bin/sops decrypt --extract '["{name}"]' {file} > /run/secrets/{name}
+chown rain /run/secrets/{name}
+"""
+
+
+def test_a_literal_goes_to_sops_and_comes_back_to_another_host_with_its_next_system(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", "griefling")
+    malphas, griefling = scene.hosts["malphas"], scene.hosts["griefling"]
+    malphas.sh("age-keygen -o /var/lib/age.key 2>/dev/null; install -Dm600 -o rain /var/lib/age.key /home/rain/key")
+    recipient = malphas.sh("age-keygen -y /var/lib/age.key").stdout.strip()
+    griefling.write("/var/lib/age.key", malphas.read("/var/lib/age.key"))
+    script = (
+        f"read -r password; printf 'machine forge login rain password %s\\n' \"$password\" > {SOURCE}/private_dot_netrc"
+    )
+    malphas.run(["sh", "-c", script], user=USER, input=f"{PASSWORD}\n")
+    malphas.sh("chezmoi apply ~/.netrc", user=USER)
+    before = malphas.read("/home/rain/.netrc")
+    assert PASSWORD in before
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    (person,) = json.loads(malphas.run(["gitopsctl", "dotfiles", "status", "--json"], user=USER).stdout)
+    assert [each["path"] for each in person["quarantined"]] == ["private_dot_netrc"]
+
+    command = f"SOPS_AGE_KEY_FILE=~/key gitopsctl secrets migrate --age {recipient} --json"
+    told = json.loads(malphas.sh(command, user=USER).stdout)
+    (move,) = told["moves"]
+    assert move["rewritten"] == ["private_dot_netrc.tmpl"]
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    (person,) = json.loads(malphas.run(["gitopsctl", "dotfiles", "status", "--json"], user=USER).stdout)
+    assert not person["quarantined"]
+    griefling.run(["gitopsctl", "sync"], user=USER)
+    assert f"waits for /run/secrets/{move['secret']}" in griefling.run(["gitopsctl", "status"], user=USER).stdout
+    griefling.sh("! test -e /home/rain/.netrc")
+
+    activation = DECRYPT.format(name=move["secret"], file="/etc/secrets/dotfiles.yaml")
+    for name, spec in scene.specs.items():
+        etc = {"secrets/dotfiles.yaml": malphas.read(told["file"])}
+        settings = {"activationScript": activation}
+        scene.specs[name] = HostSpec(gitopsd_config=spec.gitopsd_config, etc=etc, settings=settings)
+    scene.push_config("secrets for all")
+    for host in (malphas, griefling):
+        host.run(["gitopsctl", "upgrade"])
+        host.run(["gitopsctl", "sync"], user=USER)
+    assert malphas.read("/home/rain/.netrc") == griefling.read("/home/rain/.netrc") == before
+    assert griefling.sh("stat -c %a /home/rain/.netrc").stdout.strip() == "600"
+    assert "waits for" not in griefling.run(["gitopsctl", "status"], user=USER).stdout
+
+    for host in (malphas, griefling):
+        host.write("/run/needles", PASSWORD)
+        places = "/home /var /etc /nix/store /tmp /dev/shm /run/gitopsd /run/user"
+        left = host.sh(f"grep -rlaF -f /run/needles {places} 2>/dev/null || true").stdout.splitlines()
+        assert left == ["/home/rain/.netrc"], left
+    command = "git -C /srv/git/dotfiles.git cat-file --batch-all-objects --batch | tr -cd '[:print:]\\n'"
+    assert PASSWORD not in scene.forge.sh(command, user="git").stdout

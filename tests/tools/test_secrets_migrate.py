@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from onlooker import onlooker
 from people import Host
-from secret_dotfiles import VALUES, begin, secrets
+from secret_dotfiles import VALUES, begin, decrypted_as_at_activation, left_on_disk, secrets, tree
 
+from gitopsd.errors import Failed
 from gitopsd.secrets.replacing import Replacing
 
 Make = Callable[..., Host]
@@ -27,22 +28,12 @@ def a(host: Make) -> Host:
 @pytest.fixture
 def decrypted() -> Iterator[Path]:
     """Where NixOS would have put the secrets."""
-    folder = Path("/run/secrets")
-    folder.mkdir()
-    yield folder
-    for file in folder.iterdir():
-        file.unlink()
-    folder.rmdir()
+    with decrypted_as_at_activation() as folder:
+        yield folder
 
 
 def rendered(host: Host) -> dict[str, str]:
     return {target: host.run("chezmoi", "cat", str(host.home / target)) for target in TARGETS}
-
-
-def tree(host: Host) -> dict[str, bytes]:
-    """Every file of the home and the source directory; git's and jj's own are compressed, and of no interest here."""
-    files = (path for path in host.home.rglob("*") if path.is_file() and not {".git", ".jj", ".cache"} & {*path.parts})
-    return {str(path): path.read_bytes() for path in files}
 
 
 def test_the_audit_proposes_and_the_person_decides(a: Host) -> None:
@@ -89,24 +80,13 @@ def test_everything_renders_the_same_after_the_migration_and_nothing_is_left(a: 
     assert rendered(a) == before
     for path, content in tree(a).items():
         assert not any(value.encode() in content for value in VALUES), path
-    for place in ("/dev/shm", "/tmp", "/run"):
-        left = subprocess.run(
-            ["grep", "-rlF", "--exclude-dir=pytest-of-root", *_patterns(), place],
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stdout
-        assert all(path.startswith(("/run/secrets/", "/tmp/pytest")) for path in left.splitlines()), left
+    assert not left_on_disk(VALUES, but=(decrypted,))
     text = (a.source / ".chezmoidata.yaml").read_text()
     assert text.startswith("# about me\nname: Rain\n")
     assert 'sops.secrets."acoustid_api"' in out
     assert 'mode = "0400"' in out
     assert secrets(a, "audit")[0] == 1  # one variable is undecided still
     assert secrets(a, "audit", "--decide", "email_personal=config")[0] == 0
-
-
-def _patterns() -> list[str]:
-    return [option for value in VALUES for option in ("-e", value)]
 
 
 def test_a_second_migration_and_a_dry_one_change_nothing(a: Host) -> None:
@@ -173,8 +153,9 @@ def test_what_cannot_be_proven_is_not_done(a: Host, break_it: Callable[[Host], o
 def test_a_migration_killed_in_the_middle_is_taken_back_by_the_next(tmp_path: Path) -> None:
     files = {tmp_path / "tree/a": b"new a", tmp_path / "tree/b": b"new b", tmp_path / "tree/c": b"new c"}
     (tmp_path / "tree").mkdir()
-    for name in "ab":
+    for name in "abd":
         (tmp_path / "tree" / name).write_bytes(f"old {name}".encode())
+    (tmp_path / "tree/d").chmod(0o755)
     for at in range(40):
         done = subprocess.run(
             ["python3", "-c", KILLED, str(tmp_path), str(at)],
@@ -188,25 +169,52 @@ def test_a_migration_killed_in_the_middle_is_taken_back_by_the_next(tmp_path: Pa
         assert done.returncode == 9, done.stderr
         Replacing(tmp_path / "place").recover()
         found = {path.name: path.read_bytes() for path in (tmp_path / "tree").iterdir()}
-        assert found in ({"a": b"old a", "b": b"old b"}, {path.name: new for path, new in files.items()}), at
+        assert found in (
+            {"a": b"old a", "b": b"old b", "d": b"old d"},
+            {path.name: new for path, new in files.items()},
+        ), at
         if found["a"] == b"new a":
             break
-    assert at > 8
+    assert at > 11
+    assert (tmp_path / "tree/c").stat().st_mode & 0o777 == 0o755
     assert not (tmp_path / "place").exists()
+
+
+def test_what_somebody_wrote_after_a_migration_was_killed_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for name in "abd":
+        (tmp_path / "tree" / name).write_bytes(f"old {name}".encode())
+    left = 0
+    while not (tmp_path / "tree/c").exists():
+        done = subprocess.run(["python3", "-c", KILLED, str(tmp_path), str(left)], check=False, env=os.environ)
+        assert done.returncode == 9
+        left += 1
+    (tmp_path / "tree/a").write_bytes(b"mine")
+    with pytest.raises(Failed, match="tree/a was changed since") as caught:
+        Replacing(tmp_path / "place").recover()
+    assert (tmp_path / "tree/a").read_bytes() == b"mine"
+    assert "old-0" in caught.value.meaning
+    (tmp_path / "tree/a").rename(tmp_path / "mine")
+    Replacing(tmp_path / "place").recover()
+    found = {path.name: path.read_bytes() for path in (tmp_path / "tree").iterdir()}
+    assert found == {"a": b"old a", "b": b"old b", "d": b"old d"}
 
 
 KILLED = """
 import os, pathlib, sys
+from gitopsd.errors import Failed
 from gitopsd.secrets.replacing import Replacing
 root, left = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 def audit(event, arguments):
     global left
-    if event in ("os.rename", "os.remove", "os.rmdir") and str(root) in str(arguments):
+    if event in ("os.rename", "os.remove", "os.rmdir", "os.link") and str(root) in str(arguments):
         if left == 0:
             os._exit(9)
         left -= 1
 sys.addaudithook(audit)
-Replacing(root / "place").replace({root / "tree" / name: f"new {name}".encode() for name in "abc"})
+tree = root / "tree"
+files = {tree / name: f"new {name}".encode() for name in "abc"}
+Replacing(root / "place").replace(files, gone=[tree / "d"], like={tree / "c": tree / "d"})
 """
 
 
