@@ -148,6 +148,14 @@ def withheld(path: str, source: str, commit: str) -> Notice:
     )
 
 
+def half_migrated(source: str) -> Notice:
+    """A migration of secrets is under way, or was killed."""
+    return Notice(
+        what=f"a migration of secrets in {source} has not come to its end: nothing is captured, published or applied",
+        advice="gitopsctl secrets migrate  # takes it back first, if it was killed",
+    )
+
+
 def script_failed(scripts: Sequence[str]) -> Notice:
     """One of these scripts failed; chezmoi does not say which."""
     return Notice(what=f"a script failed, one of {', '.join(map(shown, scripts))}", advice="chezmoi apply")

@@ -30,6 +30,7 @@ from gitopsd.dotfiles.parts import Parts
 from gitopsd.dotfiles.writing import write
 from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
+from gitopsd.secrets.replacing import is_unfinished
 from gitopsd.tools.chezmoi import Comparison, Home
 from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.process import Account, Processes
@@ -214,7 +215,7 @@ class PersonDotfiles:
         repair = self._parts.repair()
         if not repair.possible():
             return await verb(facts)  # `fetch` says what is missing
-        if (halt := repair.halted()) is not None:
+        if (halt := repair.halted() or self._migrating()) is not None:
             return replace(facts, word=SyncWord.failed).noted(halt)
         facts = facts.noted(*await repair.before())
         for _ in range(_REPAIRS):  # a power cut may have damaged several things
@@ -243,6 +244,10 @@ class PersonDotfiles:
         if found == self._config.repo_url:
             return None
         return say.wrong_remote(self._parts.source, found, self._config.repo_url)
+
+    def _migrating(self) -> Notice | None:
+        """Say that files are half of them as they were: published so, they would be wrong on every host."""
+        return say.half_migrated(self._parts.source) if is_unfinished(Path(self._parts.source)) else None
 
     def _missing(self) -> Notice | None:
         """What the source directory lacks to be kept in step."""

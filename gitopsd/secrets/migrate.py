@@ -29,14 +29,14 @@ from gitopsd.secrets.plan import (
     taken,
     wanted_variables,
 )
-from gitopsd.secrets.replacing import Replacing
+from gitopsd.secrets.replacing import PLACE, Replacing
 from gitopsd.secrets.rules import Hit
 from gitopsd.tools.chezmoi import Home
 from gitopsd.tools.process import Account, Processes
 from gitopsd.tools.sops import Sops
 
 DECRYPTED = "/run/secrets"  # where sops-nix puts what it decrypts at activation
-PLACE = ".git/gitopsd/migration"
+_FORMATS = {".json": "json", ".env": "dotenv", ".ini": "ini"}  # of what sops-nix does not take for YAML
 _CONFIGURATIONS = tuple(f"chezmoi.{kind}" for kind in ("toml", "yaml", "yml", "json", "jsonc"))
 
 
@@ -312,12 +312,12 @@ class Migration:
         return tuple(found)
 
     def _snippet(self, names: Sequence[str]) -> str:
+        kind = _FORMATS.get(self._file.suffix, "")
         return "".join(
             f'sops.secrets."{name}" = {{\n'
             f"  sopsFile = ./secrets/{self._file.name};  # {self._file}\n"
             f'  owner = "{self._account.name}";\n'
-            f'  mode = "0400";\n'
-            "};\n"
+            f'  mode = "0400";\n' + (f'  format = "{kind}";\n' if kind else "") + "};\n"
             for name in names
         )
 

@@ -15,7 +15,13 @@ import msgspec
 
 from gitopsd.errors import Failed
 
+PLACE = ".git/gitopsd/migration"  # of a migration, in the source directory
 _JOURNAL = "journal.json"
+
+
+def is_unfinished(source: Path) -> bool:
+    """Whether a migration is under way in a source directory, or was killed in the middle."""
+    return (source / PLACE / _JOURNAL).is_file()
 
 
 class _Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,6 @@
 """Literals that go to SOPS, on real chezmoi, gitleaks, sops and age, as the person."""
 
 import json
-import os
 import random
 import string
 import subprocess
@@ -9,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import nixmodule
 import pytest
 from people import Host
 from secret_dotfiles import decrypted_as_at_activation, key, left_on_disk, secrets, tree
 
 from gitopsd.secrets import literals
 from gitopsd.secrets.literals import Looked
+from gitopsd.types import SyncWord
 
 Make = Callable[..., Host]
 
@@ -318,6 +319,20 @@ def test_a_migration_that_is_killed_comes_back(host: Make) -> None:
     assert not (a.source / ".git/gitopsd/migration").exists()
 
 
+async def test_nothing_is_published_of_a_migration_that_was_killed(a: Host) -> None:
+    await a.sync()
+    heads = a.remote.heads()
+    assert secrets(a, "migrate", program=("-c", KILLED.replace("LEFT", "40")))[0] == -9  # half of it is done
+    assert (a.source / ".git/gitopsd/migration/journal.json").exists()
+    facts = await a.sync()
+    assert facts.word is SyncWord.failed
+    assert "gitopsctl secrets migrate" in [notice.advice.partition("  #")[0] for notice in facts.notices]
+    assert a.remote.heads() == heads
+    assert secrets(a, "migrate")[0] == 0
+    assert (await a.sync()).published
+    assert "private_dot_netrc.tmpl" in a.remote.files("main")
+
+
 async def test_the_daemon_publishes_it_and_another_host_waits_for_its_secrets(
     a: Host, host: Make, decrypted: Path
 ) -> None:
@@ -410,20 +425,70 @@ def test_secrets_of_chezmois_own_configuration_are_moved_and_what_is_left_there_
     assert NETRC not in out + err
 
 
-def test_the_snippet_of_a_literal_is_what_sops_nix_takes(a: Host, tmp_path: Path) -> None:
-    _, out, _ = secrets(a, "migrate", "--json")
+# The options that sops-nix has for a secret, as in its modules/sops/default.nix.
+SOPS_NIX = """
+{ lib, ... }:
+{
+  options.sops.secrets = lib.mkOption {
+    default = { };
+    type = lib.types.attrsOf (
+      lib.types.submodule (
+        { name, ... }:
+        {
+          options = {
+            path = lib.mkOption {
+              type = lib.types.str;
+              default = "/run/secrets/${name}";
+            };
+            format = lib.mkOption {
+              type = lib.types.enum [
+                "yaml"
+                "json"
+                "binary"
+                "dotenv"
+                "ini"
+              ];
+              default = "yaml";
+            };
+            mode = lib.mkOption { type = lib.types.str; };
+            owner = lib.mkOption { type = lib.types.nullOr lib.types.str; };
+            sopsFile = lib.mkOption { type = lib.types.path; };
+          };
+        }
+      )
+    );
+  };
+}
+"""
+EVALUATE = """
+let lib = import (builtins.getEnv "GITOPSD_NIXPKGS_LIB" + "/lib"); in
+(lib.evalModules { modules = [ ./sops.nix ./snippet.nix ]; }).config.sops.secrets
+"""
+
+
+@pytest.mark.skipif(bool(nixmodule.why_not()), reason=nixmodule.why_not())
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_the_snippet_of_a_literal_is_what_sops_nix_takes(a: Host, tmp_path: Path, kind: str) -> None:
+    status, out, err = secrets(a, "migrate", "--file", str(a.source / f".secrets/all.{kind}"), "--json")
+    assert status == 0, err
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / f"secrets/all.{kind}").touch()
+    (tmp_path / "sops.nix").write_text(SOPS_NIX)
     (tmp_path / "snippet.nix").write_text("{\n" + json.loads(out)["snippet"] + "}\n")
-    argv = ["nix-instantiate", "--eval", "--strict", "--json", "--expr"]
-    expression = f"builtins.attrNames (import {tmp_path / 'snippet.nix'}).sops.secrets"
+    (tmp_path / "evaluate.nix").write_text(EVALUATE)
     done = subprocess.run(
-        [*argv, expression],
+        ["nix-instantiate", "--eval", "--strict", "--json", "--read-write-mode", str(tmp_path / "evaluate.nix")],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "NIX_REMOTE": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) == NAMES.keys()
+    told = json.loads(done.stdout)
+    assert told.keys() == NAMES.keys()
+    assert {each["owner"] for each in told.values()} == {"rain"}
+    assert {each["mode"] for each in told.values()} == {"0400"}
+    assert {each["format"] for each in told.values()} == {kind}
+    assert told["ssh_id_ed25519"]["path"] == "/run/secrets/ssh_id_ed25519"
 
 
 def test_any_text_renders_what_it_was_once_it_is_a_template(host: Make) -> None:

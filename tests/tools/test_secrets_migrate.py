@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from onlooker import onlooker
 from people import Host
-from secret_dotfiles import VALUES, begin, decrypted_as_at_activation, left_on_disk, secrets, tree
+from secret_dotfiles import (
+    LITERAL_VALUES,
+    LITERALS,
+    VALUES,
+    begin,
+    decrypted_as_at_activation,
+    left_on_disk,
+    secrets,
+    tree,
+)
 
 from gitopsd.errors import Failed
 from gitopsd.secrets.replacing import Replacing
@@ -219,12 +228,15 @@ Replacing(root / "place").replace(files, gone=[tree / "d"], like={tree / "c": tr
 
 
 def test_no_value_is_in_an_argument_or_an_environment_while_it_runs(a: Host) -> None:
-    with onlooker(VALUES) as seen:
+    for path, content in LITERALS.items():
+        a.write(f".local/share/chezmoi/{path}", content)
+    values = (*VALUES, *LITERAL_VALUES.values())
+    with onlooker(values) as seen:
         told = [
             secrets(a, *verb) for verb in (("audit", "--history"), ("migrate", "--dry-run"), ("migrate",), ("scrub",))
         ]
     assert not seen
-    assert not any(value in out + err for _, out, err in told for value in VALUES)
+    assert not any(value in out + err for _, out, err in told for value in values)
 
 
 async def test_a_target_waits_for_its_secret_and_the_others_do_not(a: Host, host: Make, decrypted: Path) -> None:
