@@ -195,12 +195,12 @@ def why_no_template(path: str, content: bytes, *, is_managed: bool) -> str:
     return ""
 
 
-def leftovers(content: bytes, values: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+def leftovers(content: bytes, forms: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[int, str]]:
     """Where values still stand in a content, in plain or in another form that they are written in.
 
     Args:
         content: of a file.
-        values: name by value.
+        forms: see `forms_of`, by name.
 
     Yields:
         The line (0 if there is none), and the name.
@@ -208,17 +208,17 @@ def leftovers(content: bytes, values: Mapping[str, str]) -> Iterator[tuple[int, 
     """
     for view in views(content):
         text = view.text.decode(errors="surrogateescape")
-        inner = [(start, decoded) for start, decoded in rules.decoded(text)]
-        for value, name in values.items():
-            found = next((at for form in _forms(value) for at in _occurrences(text, form)), -1)
+        inner = list(rules.decoded(text))
+        for name, known in forms.items():
+            found = next((at for form in known for at in _occurrences(text, form)), -1)
             if found < 0:
-                found = next((start for start, decoded in inner if any(_occurrences(decoded, value))), -1)
+                found = next((start for start, decoded in inner for _ in _occurrences(decoded, known[0])), -1)
             if found >= 0:
                 yield (text.count("\n", 0, found) + 1 if view.has_lines else 0), name
 
 
-def _forms(value: str) -> tuple[str, ...]:
-    """A value, and how else it is written: escaped, and in base64 at any place in what is encoded."""
+def forms_of(value: str) -> tuple[str, ...]:
+    """A value, first as it is, and how else it is written: escaped, and in base64 at any place in what is encoded."""
     forms = [value, json.dumps(value)[1:-1], quote(value, safe=""), html.escape(value), unquote(value)]
     with suppress(json.JSONDecodeError):  # then its backslashes are its own
         forms.append(str(json.loads(f'"{value}"')) if "\\" in value else value)

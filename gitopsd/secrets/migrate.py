@@ -217,12 +217,12 @@ class Migration:
 
     async def _refuse_what_stays(self, plan: Plan, tree: Tree) -> None:
         """Make sure that no value is left in the tree, in a form that we know or that the scanner sees."""
-        after = tree.of(plan.files)
+        after, forms = tree.of(plan.files), {name: literals.forms_of(value) for name, value in plan.values.items()}
         found = [
             f"{shown(path)}{f':{line}' if line else ''} ({name}, "
             f"{await self._auditor.gate.fingerprint(plan.values[name])})"
             for path, raw in after.items()
-            for line, name in literals.leftovers(raw, plan.names)
+            for line, name in literals.leftovers(raw, forms)
         ]
         now = {each.path: tree.renamed.get(each.path, each.path) for each in plan.places}
         patterns = rules.encryption_rules(after.get(".sops.yaml", b""))
