@@ -399,6 +399,7 @@ def test_secrets_of_chezmois_own_configuration_are_moved_and_what_is_left_there_
     a = host("a")
     template = (
         f'{{{{ $name := promptStringOnce . "name" "Name" "Rain" }}}}[data]\nname = "Rain"\nforge_token = "{NETRC}"\n'
+        'mail_password = {{ promptStringOnce . "mail_password" "Mail" | quote }}\n'
     )
     a.write(
         ".config/chezmoi/chezmoi.toml", f'[data]\nname = "Rain"\nforge_token = "{NETRC}"\nmail_password = "{YAML}"\n'
@@ -412,6 +413,7 @@ def test_secrets_of_chezmois_own_configuration_are_moved_and_what_is_left_there_
     assert status == 0, err
     assert "chezmoi.toml:3 still has forge_token in plain" in err
     assert "chezmoi.toml:4 still has mail_password in plain" in err
+    assert ".chezmoi.toml.tmpl:4 asks for mail_password, and nothing uses the answer" in err
     assert sops_file(a) == {"forge_token": NETRC, "mail_password": YAML}
     assert (a.source / ".chezmoi.toml.tmpl").read_text() == template.replace(f'forge_token = "{NETRC}"\n', "")
     for name, value in sops_file(a).items():
