@@ -19,7 +19,7 @@ from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.rules import Hit
 from gitopsd.secrets.views import views
 
-_GUESSES = ("random-after-key", "looks-random", "cookie")
+_GUESSES = ("random-after-key", "looks-random", "cookie", "password-in-prose")
 _WHOLE = ("private-key", "putty-private-key")
 _SHORT = 6  # characters; a value that is shorter is looked for as a word, since it is in other words by chance
 _LONGEST_NAME = 60
@@ -87,7 +87,7 @@ def proposed_name(target: str, text: str, hit: Hit) -> str:
     stem = last.split(".")[0]
     if (stem in _NO_NAME or hit.rule in _WHOLE) and folders:
         stem = folders[-1] if stem in _NO_NAME else f"{folders[-1]}_{stem}"
-    if hit.rule in _WHOLE:
+    if hit.rule in (*_WHOLE, "password-file"):
         return _clean(stem)
     if hit.rule == "netrc-password":
         machines = _MACHINE.findall(text[: _offset(text, hit.line) + max(at, 0)])
