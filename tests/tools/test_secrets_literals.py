@@ -236,6 +236,10 @@ REFUSED = {
         "dot_a.tmpl:2",
     ),
     "a modify template": ({"modify_dot_a": f"# chezmoi:modify-template\npassword = {NETRC}\n"}, "modify_dot_a:2"),
+    "needed before anything": (
+        {".chezmoiexternal.toml": f'[".x"]\ntype = "file"\nurl = "https://rain:{NETRC}@h.example.net/x"\n'},
+        ".chezmoiexternal.toml:3",
+    ),
     "removed": ({"remove_dot_a": f"password = {NETRC}\n"}, "remove_dot_a:1"),
     "there is one already": (
         {"dot_a": f"password = {NETRC}\n", "dot_a.tmpl": "other\n", ".chezmoiignore": ".a\n"},
