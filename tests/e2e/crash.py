@@ -21,7 +21,8 @@ import functools, os, pathlib, subprocess, sys
 sys.path.insert(0, "/opt/gitopsd-src")
 
 from gitopsd.__main__ import main
-from gitopsd.daemon import loop, standby
+from gitopsd.daemon import standby
+from gitopsd.daemon.reporter import StepReporter
 from gitopsd.daemon.store import SqliteStore
 from gitopsd.machine import State
 from gitopsd.tools.nix import Nix
@@ -78,7 +79,7 @@ VERBS = {"fetch", "build", "--set", "--switch-generation"}
 watch(Processes, "run", lambda argv, *_: " ".join([argv[0], *VERBS.intersection(argv)]))
 watch(Nix, "release")
 
-progress = loop._StepReporter.progress
+progress = StepReporter.progress
 
 
 def said(self, text, told=set()):
@@ -89,7 +90,7 @@ def said(self, text, told=set()):
         point("in the soak")
 
 
-loop._StepReporter.progress = said
+StepReporter.progress = said
 standby.HOLD = 2.0
 if not {"--rehearse", "--stand-by"}.intersection(sys.argv):
     pathlib.Path("/run/gitopsd.pid").write_text(str(os.getpid()))
