@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/tests
 # PyPI on Debian 12, so the virtual environment sees the system's packages.
 SYSTEM_PACKAGES := git python3 python3-venv python3-gi python3-cairo gir1.2-glib-2.0 dbus mmdebstrap systemd-container iproute2
 
-.PHONY: help demo site test lint types unit load tools endure soak crashes lab bench image clean
+.PHONY: help demo site test lint types unit load tools endure soak crashes scale lab bench image clean
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -32,12 +32,12 @@ types: $(VENV)/.ready ## mypy, strict
 unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
-load: $(VENV)/.ready ## a short fuzzing, a thousand clients, a thousand cycles, a long history
-	$(PY) -m pytest tests/fuzz tests/load
+load: $(VENV)/.ready ## a short fuzzing, a thousand clients, a thousand cycles, a long history, a thousand hosts in a simulation
+	$(PY) -m pytest tests/fuzz tests/load tests/scale
 
 tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit tests on the Python that hosts have
 	$(PY) -m lab run -- python3 -m pytest -q -p no:cacheprovider tests/unit
-	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools tests/soak
+	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 python3 -m pytest -p no:cacheprovider tests/tools tests/soak tests/scale/test_real.py
 
 endure: $(VENV)/.ready ## 10,000 cycles, and a long fuzzing of socket and configuration
 	LOAD_CYCLES=10000 FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),5000) $(PY) -m pytest tests/load tests/fuzz
@@ -47,6 +47,9 @@ soak: image ## kill -9 and power cuts at every step of a boot; then model-based 
 	SOAK_POWER_CUTS=20 $(PY) -m pytest tests/e2e/test_boot.py -k power_cuts
 	CRASHES=all $(PY) -m pytest -s tests/e2e/test_boot_killed.py
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=$(or $(SOAK_MINUTES),60) python3 -m pytest -p no:cacheprovider tests/soak
+
+scale: $(VENV)/.ready ## the protocol on 10 to 10,000 hosts, in a simulation: about ten minutes
+	$(PY) -m scale
 
 crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about 20 minutes
 	CRASHES=all $(PY) -m pytest -s tests/e2e/test_crash_matrix.py

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from gitopsd.config import DotfilesConfig
 from gitopsd.dotfiles import notices as say
 from gitopsd.dotfiles.edits import Edits
+from gitopsd.dotfiles.elsewhere import Elsewhere
 from gitopsd.dotfiles.outcome import as_parked, kept_here, quarantined
 from gitopsd.dotfiles.outside import Outside
 from gitopsd.dotfiles.parts import Parts
@@ -34,7 +35,7 @@ from gitopsd.secrets.replacing import is_unfinished
 from gitopsd.tools.chezmoi import Comparison, Home
 from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.process import Account, Processes
-from gitopsd.types import Finding, Notice, Parked, PersonFacts, SyncWord
+from gitopsd.types import Finding, Notice, PersonFacts, SyncWord
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -63,7 +64,7 @@ class PersonDotfiles:
         self._outside = Outside(self._parts)
         self._calm: Published | None = None  # what stands, if this cycle's capture found nothing to do
         self._recognized = False  # every file that is the same in home and source is in chezmoi's record
-        self._elsewhere: tuple[dict[str, str], tuple[Parked, ...]] = ({}, ())
+        self._elsewhere = Elsewhere(config.trunk)
 
     @property
     def user(self) -> str:
@@ -146,6 +147,7 @@ class PersonDotfiles:
         await self._parts.home().forget_records([same_target(path) for path in withheld])
         remarks = [*self._remarks(done), *(say.withheld(path, self._parts.source, done.kept) for path in withheld)]
         notices = tuple(dict.fromkeys((*facts.notices, *remarks)))
+        heads = engine.fetched if self._calm else await engine.heads()
         facts = replace(
             facts,
             word=word,
@@ -154,7 +156,7 @@ class PersonDotfiles:
             sent=done.sent,
             parked=parked,
             notices=notices,
-            elsewhere=await self._parked_elsewhere(engine),
+            elsewhere=await self._elsewhere.look(engine, self._parts.resolver(), heads),
         )
         return quarantined(facts, done.stopped, self._parts.held.findings)
 
@@ -199,16 +201,6 @@ class PersonDotfiles:
         """Have the files noted that came with the repository and were in the home already, byte by byte the same."""
         await home.recognize(seen)
         self._recognized = True
-
-    async def _parked_elsewhere(self, engine: Engine) -> tuple[Parked, ...]:
-        """What other hosts have parked; worked out again only if the remote has anything new."""
-        heads = engine.fetched if self._calm else await engine.heads()
-        refs = {name: commit for name, commit in heads.items() if name != engine.bookmark}
-        if refs != self._elsewhere[0]:
-            standoffs = await self._parts.resolver().standoffs()
-            found = [each for each in standoffs if each.bookmark in refs and not each.settled]
-            self._elsewhere = (refs, tuple(as_parked(each.name, each.bookmark, each.commit) for each in found))
-        return self._elsewhere[1]
 
     async def _guarded(self, verb: Callable[[PersonFacts], Awaitable[PersonFacts]], facts: PersonFacts) -> PersonFacts:
         """Run a verb unless the person is in the middle of something; repair what makes it fail."""

@@ -239,7 +239,7 @@ class Engine:
         """Publish a commit on top of the trunk `before` as the trunk, and prove it. No working copy moves.
 
         Raises:
-            Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
+            Transient: the trunk moved meanwhile, or the remote cannot be reached.
             Failed: it holds a secret.
 
         """
@@ -365,11 +365,17 @@ class Engine:
             push: publish; else merge only here.
 
         Raises:
-            Transient: the trunk moved meanwhile (it was fetched again), or the remote cannot be reached.
+            Transient: the trunk moved meanwhile (the next call fetches it), or the remote cannot be reached.
             Failed: a conflict in the working copy has no form that we know, or the remote lies.
 
         """
-        standing = _named(await self._standing())
+        standing = await self._standing()
+        if push and standing.memory.next is not None:
+            # A push did not end well. What the remote has is asked now and not before the wait: whatever comes in between
+            # would have the next push refused as well.
+            await self.fetch()
+            standing = await self._standing()
+        standing = _named(standing)
         here = await self.snapshot()
         if settled := self._settled(standing, here, push=push):
             return settled
@@ -712,17 +718,12 @@ class Engine:
         # The trunk is not forced. The bookmark is: only this host writes it, and the lease proves even that.
         force = [f"--force-with-lease={_HEADS}{self.bookmark}:{old[self.bookmark]}"] if self.bookmark in changed else []
         refspecs = [f"{wanted[name]}:{_HEADS}{name}" for name in changed]
-        try:
-            await self._git.run(
-                *("cannot push", "push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags", *force),
-                *("--", _REMOTE, *refspecs),
-                timeout=NETWORK,
-            )
-            await self._prove(wanted, old)
-        except Transient as error:
-            if error.cause is Cause.remote_moved:
-                await self.fetch()
-            raise
+        await self._git.run(
+            *("cannot push", "push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags", *force),
+            *("--", _REMOTE, *refspecs),
+            timeout=NETWORK,
+        )
+        await self._prove(wanted, old)
         return True
 
     async def _prove(self, wanted: Mapping[str, str], old: Mapping[str, str]) -> None:
@@ -736,6 +737,8 @@ class Engine:
                 meaning="everything is committed on this host; the next sync pushes it again",
                 advice=f"git ls-remote {_REMOTE}",
             )
+        # By git's own refs the push has arrived. Whether it is still there can only the remote tell.
+        await self.fetch()
         raise Transient(f"{_REMOTE} moved while it was read back", cause=Cause.remote_moved)
 
     def _next_memory(self, standing: Standing, plan: Plan, captured: str, *, pushed: bool) -> Memory:

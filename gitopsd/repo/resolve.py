@@ -22,7 +22,7 @@ from gitopsd.repo.reconcile import both_sides
 from gitopsd.repo.settled import settled_at
 from gitopsd.repo.trees import EMPTY_TREE, Change, Entry
 
-_BOOKMARKS = "gitopsd/"
+BOOKMARKS = "gitopsd/"  # begins their names
 _TEXT_LIMIT = 256 * 1024  # bytes of a file that are shown or merged line by line
 _SYMLINK = "120000"
 _PLAIN = "100644"
@@ -120,13 +120,13 @@ class Resolver:
         self._trunk = trunk
         self._same_file = same_file
 
-    async def standoffs(self) -> tuple[Standoff, ...]:
-        """Everything that is parked on the remote, as last fetched, by file and host."""
+    async def standoffs(self, of: Collection[str] | None = None) -> tuple[Standoff, ...]:
+        """Everything that is parked on the remote, as last fetched, by file and host; or only what these bookmarks have."""
         heads = await self._engine.heads()
         trunk = heads.get(self._trunk, "")
         found = []
         for name, commit in heads.items():
-            if name.startswith(_BOOKMARKS) and trunk:
+            if name.startswith(BOOKMARKS) and trunk and (of is None or name in of):
                 parked = await self._bookmark(trunk, commit)
                 found += [await self._standoff(name, trunk, parked, group) for group in parked.groups]
         return tuple(sorted(found, key=lambda each: (each.paths, each.host)))
@@ -182,7 +182,7 @@ class Resolver:
     async def _standoff(self, name: str, trunk: str, parked: _Bookmark, group: frozenset[str]) -> Standoff:
         bases = [await self._side(parked.forks.get(path, parked.origin), {path}) for path in sorted(group)]
         return Standoff(
-            host=name.removeprefix(_BOOKMARKS),
+            host=name.removeprefix(BOOKMARKS),
             bookmark=name,
             commit=parked.commit,
             trunk=trunk,

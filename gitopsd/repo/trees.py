@@ -241,6 +241,12 @@ class Trees:
                 commit = field
         return tuple(found)
 
+    async def touched(self, since: str, tip: str) -> frozenset[str]:
+        """All paths that any commit of `tip` changed that `since` does not have, on either side of merges."""
+        arguments = ("log", "-m", "-z", "--name-only", "--no-renames", "--format=", f"{since}..{tip}")
+        found = (await self._git.run("cannot read what has changed", *arguments)).stdout.split("\0")
+        return frozenset(filter(None, found))
+
     async def with_line(self, treeish: str, beginning: str, paths: Collection[str]) -> frozenset[str]:
         """Those of these paths that have a line with this beginning, which is text of one line."""
         if not (entries := await self.entries(treeish, paths)):

@@ -92,9 +92,11 @@ class Git:
             Transient: the remote cannot be reached.
 
         """
-        result = await self.run(
-            f"cannot ask {remote}", "ls-remote", "--refs", "--", remote, *patterns, timeout=_QUESTION
-        )
+        # Patterns are matched on this side; with `--heads` the remote sends branches only, and no tags and pull requests.
+        # From 2.46 on git calls it `--branches`, and knows the old name.
+        heads = ("--heads",) if patterns and all(pattern.startswith("refs/heads/") for pattern in patterns) else ()
+        arguments = ("ls-remote", *heads, "--refs", "--", remote, *patterns)
+        result = await self.run(f"cannot ask {remote}", *arguments, timeout=_QUESTION)
         pairs = (line.split("\t", 1) for line in result.stdout.splitlines())
         return {name: commit for commit, name in pairs}
 

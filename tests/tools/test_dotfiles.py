@@ -605,6 +605,39 @@ async def test_a_trunk_that_moves_before_the_push_is_merged_again(pair: tuple[Ho
     assert a.remote.show("main", "dot_bashrc") == "one of a\ntwo\nthree\nfour\nfive\nsix\nseven of b\n"
 
 
+async def test_what_reaches_the_trunk_during_the_wait_after_a_refused_push_does_not_refuse_the_next_one(
+    pair: tuple[Host, Host],
+) -> None:
+    a, b = pair
+    a.edit(".bashrc", "one", "one of a")
+    b.edit(".bashrc", "seven", "seven of b")
+    facts = await b.sync(cut="publish")
+    await a.sync()
+    with pytest.raises(Transient):
+        await b.dotfiles.publish(facts, "second")
+    a.edit(".bashrc", "two", "two of a")
+    await a.sync()
+    b.start()  # and it does not take this process to know that
+    facts = await b.dotfiles.publish(facts, "second")
+    assert facts.published
+    assert a.remote.show("main", "dot_bashrc") == "one of a\ntwo of a\nthree\nfour\nfive\nsix\nseven of b\n"
+
+
+async def test_a_push_that_is_undone_before_it_is_read_back_is_made_again(pair: tuple[Host, Host]) -> None:
+    _, b = pair
+    where = ("git", "-C", str(b.remote.path))
+    other = b.run(*where, "commit-tree", "main^{tree}", "-p", "main", "-m", "other").strip()
+    hook = b.remote.path / "hooks/post-receive"
+    hook.write_text(f"#!/bin/sh\nrm $0\ngit update-ref refs/heads/main {other}\n")
+    hook.chmod(0o755)
+    b.edit(".bashrc", "seven", "seven of b")
+    facts = await b.sync()
+    assert not hook.exists()
+    assert facts.published
+    assert b.remote.show("main", "dot_bashrc").endswith("seven of b\n")
+    b.run(*where, "merge-base", "--is-ancestor", other, "main")
+
+
 async def test_two_people_on_one_host_do_not_touch_each_other(pair: tuple[Host, Host], place: Path) -> None:
     a, _ = pair
     other = Remote.create(place / "olga.git")

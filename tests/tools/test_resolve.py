@@ -343,3 +343,51 @@ async def test_a_link_is_settled_with_one_place_only(pair: tuple[Host, Host]) ->
     await a.choices.resolve(".link", "one\n")
     await settle(a, b)
     assert [str((host.home / ".link").readlink()) for host in pair] == ["one", "one"]
+
+
+async def test_what_is_parked_elsewhere_is_looked_at_again_only_where_there_is_news(
+    host: Callable[..., Host], pair: tuple[Host, Host]
+) -> None:
+    """What is kept from the last look must be what a new process finds, and cost next to nothing."""
+    a, b = pair
+    c = host("c")
+    c.join()
+    await settle(a, b, c)
+    for each, word in ((a, "A"), (b, "B"), (c, "C")):
+        each.edit(".bashrc", "one\n", f"one of {word}\n")
+        each.edit(".config/app.conf", "x = 1", f"x = {word}")
+    await settle(a, b, c)
+    await b.sync()
+
+    async def looked() -> tuple[int, int, list[tuple[str, str]]]:
+        """The commands of this sync, those of one that has to look at everything, and what both say."""
+        a.processes.ran.clear()
+        kept = (await a.sync()).elsewhere
+        commands = len(a.processes.ran)
+        a.start()
+        a.processes.ran.clear()
+        assert (await a.sync()).elsewhere == kept
+        return (
+            commands,
+            len(a.processes.ran),
+            [(parked.file, parked.bookmark.removeprefix("gitopsd/")) for parked in kept],
+        )
+
+    everything = [(".bashrc", "b"), (".bashrc", "c"), (".config/app.conf", "b"), (".config/app.conf", "c")]
+    _, _, found = await looked()
+    assert found == everything
+    b.add(".profile", "nobody's concern\n")
+    await b.sync()
+    other, anew, found = await looked()
+    assert found == everything
+    assert other < anew
+    a.edit(".config/app.conf", "x = A", "x = AA")
+    a.processes.ran.clear()
+    await a.sync()
+    assert len(a.processes.ran) > other
+    assert (await looked())[2] == everything
+    # Settled with what the trunk has: no file of it changes.
+    await b.choices.resolve(".bashrc", Take.theirs, host="c")
+    assert (await looked())[2] == [each for each in everything if each != (".bashrc", "c")]
+    await settle(c, b)
+    assert (await looked())[2] == [each for each in everything if each != (".bashrc", "c")]
