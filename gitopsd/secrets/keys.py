@@ -17,7 +17,9 @@ def _words(text: str) -> frozenset[str]:
 _SECRET = _words("""apikey authkey authtoken bearer cred creds credential credentials kennwort mypassword passcode passphrase passwd
     password passwords passwort pat pin preshared presharedkey privatekey psk pw pwd secret secretkey secrets token
     tokens totp webhooksecret passwordhash otp mnemonic accesskey accesstoken clientsecret""")
-_PHRASES = frozenset((("seed", "phrase"), ("recovery", "phrase"), ("recovery", "code"), ("recovery", "key")))
+_PHRASES = frozenset(
+    (("seed", "phrase"), ("recovery", "phrase"), ("recovery", "code"), ("recovery", "key"), ("auth", "raw"))
+)
 _WEAK = frozenset(("pin", "pat", "cred", "pw", "pwd", "otp", "totp"))  # only as the last word
 _PAIRS = _words("""access account admin api app auth client consumer db deploy encryption license master personal private secret
     service session shared signing ssh storage subscription user webhook wg wireguard""")  # before `key`
@@ -28,7 +30,8 @@ _ABOUT = _words("""age agent algorithm algo asked backend bits cache check chars
     link location lookup manager max message method min mode model name names number oauth only option page path paths
     pattern placeholder plugin policy port prefix prompt provider reader ref regex required reset retries role rotation
     rule rules salt screen script selector server service size socket source status store strength style suffix text
-    timeout title tool tooltip ttl type budget exclude excludes include includes uri url usage use user username uuid validation validator var variable version
+    timeout title tool tooltip ttl type budget exclude excludes include includes owner group permissions region arn bridge resource repo
+    repository branch remote uri url usage use user username uuid validation validator var variable version
     view visibility visible wait warning window hash digest checksum algorithm hashes iterations mapping map""")
 # What a word may end in that is written in one, such as `remotepass`; and words that end so and are others.
 _ENDS = re.compile(r"\w{2,}(?:password|passwd|passphrase|secret|apikey|pass)")
@@ -42,17 +45,20 @@ _MANAGERS = re.compile(
     r"|(?:rofi|qute|wofi|tmux)[-_]pass|passmenu|passage(?![a-z])"
 )
 _SEALED = _words("encrypted hashed sealed")  # and so is the value
-_OPEN = _words("public pub peer host foreign primary sort partition cache trusted known")  # keys that are none
+_OPEN = _words(
+    "public pub peer anon publishable host foreign primary sort partition cache trusted known"
+)  # keys that are none
 _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budget", "window"))
 
 _PLACEHOLDER = re.compile(
     r"""(?ix) ^(?: (?:x|\*|\.|-|_|•|0|\?){3,} | .*(?:change[-_ ]?me|replace[-_ ]?me|your[-_ ]|example|dummy|sample
-    |placeholder|redacted|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
+    |placeholder|redacted|goes[-_ ]?here|[-_]here$|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
+    | [a-z]+(?:[-_][a-z]+)*[-_](?:password|secret|token|key)
     | \S*(?:…|\*{3,}) | \S{1,20}\.{3}  # cut short
-    | <.*> | \[.*\] | (?:my|the|a|some|test|super|top|very|your\w*?)?[-_ ]?(?:s3cre?t|s3cr3t|sekrit|hunter2|secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
+    | <.*> | \[.*\] | (?:my|the|a|some|test|dev|super|top|very|your\w*?)?[-_ ]?(?:s3cre?t|s3cr3t|sekrit|hunter2|secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
     |postgres|root|admin|guest|changeit|raspberry|error|warning|ignore|absent|present|user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
     |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|oauthbearer|xoauth2|plain|login|cram-md5|scram|pinentry|keyring|gnome-keyring|libsecret
-    |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,2} )$""",
+    |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,3} )$""",
 )
 _SHOUTED = re.compile(
     r"_*[A-Z_]*(?:SECRET|TOKEN|PASSWORD|APIKEY|API_KEY)[A-Z_]*|__[A-Z][A-Z_]+__"
@@ -61,15 +67,16 @@ _SHOUTED = re.compile(
 _FILLER = re.compile(r"(?i)abc_?123|abcdef|0?12345|deadbeef|foobar|qwerty")
 # A value that says where the secret is and not what it is.
 _REFERENCE = re.compile(
-    r"""(?ix) ^(?: \$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | [\w.@-]+\.(?:desktop|service|socket|timer|target)$ | \[\^
-    | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrt] | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
+    r"""(?ix) ^(?: \\?\$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | \\\( | [a-z]+(?:\|[a-z]+)+$ | [\w./-]*[-/.]\*$
+    | (?:[\w+!-]*:){3,}[\w+!.-]*$ | [\w.-]+@[\w.-]+:[\w./~-]+$ | \+[\w.]+\+$ | '?\.\w+\( | [\w.@-]+\.(?:desktop|service|socket|timer|target)$ | \[\^
+    | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrtswd] | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
     | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
     | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | (?:[a-z]+[:\ ])*\#[0-9a-f]{3,8}(?:\s.*)?$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
     |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
     lookup\( | https?://[^@]*$ )""",
 )
 _CALL = re.compile(
-    r"[A-Za-z_][\w.:>?-]*[(\[{].*|\(.*|[a-z_]\w*(?:\??\.\w+)+(?:[!;,]|\+\+|--)?|\w+(?:::\w+)+(?:::)?|\.[A-Za-z_]+(?:\.[A-Za-z_]+)*(?:\(.*)?"
+    r"[A-Za-z_][\w.:>?-]*[(\[{].*|\(.*|[a-z_]\w*(?:\??\.\w+)+(?:[!;,]|\+\+|--|\?\?.*)?|\w+(?:::\w+)+(?:::)?|\.[A-Za-z_]+(?:\.[A-Za-z_]+)*(?:\(.*)?"
     r"|self\.\w+|process\.env\.\w+!?|os\.\w+.*|config\.\w+.*"
 )
 _KEY_COMBINATION = re.compile(
@@ -149,6 +156,7 @@ def is_reference(value: str) -> bool:
         not text
         or _MANAGERS.fullmatch(text)
         or _SHOUTED.fullmatch(text)
+        or _has_row(text)
         or (len(text) >= 12 and max(Counter(text).values()) > 0.6 * len(text))
         or _PLACEHOLDER.match(text)
         or _REFERENCE.match(text)
@@ -181,6 +189,21 @@ def looks_random(value: str, *, least: int = 16) -> bool:
         return False
     kinds = sum(bool(re.search(pattern, value)) for pattern in (r"[a-z]", r"[A-Z]", r"\d"))
     return kinds >= 2 and entropy(value) >= (3.0 if re.fullmatch(r"[0-9a-fA-F]+", value) else 3.4)
+
+
+def _has_row(text: str) -> bool:
+    """Whether eight characters follow each other as they do in the alphabet."""
+    length = 1
+    for one, other in itertools.pairwise(text):
+        length = length + 1 if ord(other) == ord(one) + 1 else 1
+        if length == 8:
+            return True
+    return False
+
+
+def is_example(token: str) -> bool:
+    """Whether what has the form of a token is one of a manual."""
+    return "example" in token.lower() or _has_row(token)
 
 
 def is_filler(value: str) -> bool:

@@ -45,7 +45,7 @@ _ENTRY = re.compile(
     r"""(?<![\w./-])["']?(?P<key>[\w.-]{1,120})["']?\s*[:=]\s*["']?(?P<value>[^"'\s#][^"'#\n]*?)["']?\s*,?\s*(?:\#.*)?$"""
 )
 _OPTION = re.compile(
-    r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)(?:[=\s]+|["']\s*,\s*)["']?(?P<value>(?!-|\d?[<>])[^\s"'`\])]+)"""
+    r"""(?<![\w-])--?(?P<key>[a-z][a-z-]*)(?:[=\s]|["']\s*,\s*)["']?(?P<value>(?!-|\d?[<>])[^\s"'`\])]+)"""
 )
 # An option of a list, whose value is in the next line: JSON and YAML.
 _OPTION_ALONE = re.compile(r"""^\s*(?:-\s+)?["']?(?P<option>--?[a-z][a-z-]*)["']?\s*,?\s*$""")
@@ -159,12 +159,15 @@ _KEYSTORE_MAGIC = (b"\x03\xd9\xa2\x9a", b"\xfe\xed\xfe\xed", b"KWALLET\n", b"Gno
 # A public key; what a service gives out to be put into pages.
 _PUBLIC = re.compile(
     r"^(?:ssh-(?:rsa|ed25519)|ecdsa-|sk-(?:ssh|ecdsa)-|-----BEGIN (?:PUBLIC KEY|CERTIFICATE)|mQ[EGIS][NiBMu]|mDME|mI0E|xsFN|xsBN|xjME"
-    r"|phc_|pk_(?:live|test)_)"
+    r"|phc_|pk_(?:live|test)_|sb_publishable_|z6Mk)"
 )
 # The token in the address of a picture is for everybody who sees it.
 _BADGE = re.compile(r"https?://[^\s\"'()<>]{1,300}\.svg\?[^\s\"'()<>]*")
 _SECTION = re.compile(r"""^\s*\[[\w.-]+\s+"[^"\n]*"\]\s*$""")  # of a configuration of git
-_EMPTY_FOR_HOST = re.compile(r"[\w-]+(?:\.[\w-]+)+=\$?")  # `github.com={{ … }}` without the action
+_ASSIGNED = re.compile(r"(?P<name>(?:[a-z0-9-]+\.)+[a-z]{2,}|[a-z][a-z_]*)=(?P<value>\$?|[^=].*)")
+# What a program puts in for: what is left is not made up then, as in `radicle-${host}`.
+_INTERPOLATION = re.compile(r"\\?\$\{[^}]*\}?|\\?\$\([^)]*\)?|\$\$$|\{\$\w+\}|\$[A-Z][A-Z_]{2,}|\\\([^)]*\)?")
+_NGINX = frozenset(("proxy", "fastcgi", "uwsgi", "scgi", "grpc", "memcached"))  # whose `_pass` is an address
 _FOLLOWS = re.compile(
     r"""(?:local|export|readonly|declare|typeset|let|const|var|set)\s|[^\s"']+[:=](?:\s|$)|//\S+[:=]"""
 )
@@ -210,8 +213,11 @@ _FOR_PEOPLE = frozenset(
     )
 )
 _BY_SERVICES = frozenset((before, "secret") for before in ("client", "app", "consumer", "oauth"))
+_SHOUTED = re.compile(r"_*[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_*|[A-Z]+(?:-[A-Z]+)+")
 # What no machine makes: a word, `user@host`, words and small numbers.
-_NO_TOKEN = re.compile(r"[A-Za-z]{1,15}|[a-z]+@[a-z]+|(?:[a-z]+|\d{1,3})(?:[-_./:](?:[a-z]+|\d{1,3}))+")
+_NO_TOKEN = re.compile(
+    r"[a-z]{1,15}|[A-Z]{1,15}|(?:[A-Z]?[a-z]{2,})+|[a-z]+@[a-z]+|(?:[a-z]+|\d{1,3})(?:[-_./:](?:[a-z]+|\d{1,3}))+"
+)
 _FIELD = re.compile(r"[^\s:\"']+")
 _CHEZMOI_DATA = re.compile(r"(?:^|/)\.chezmoidata(?:\.[a-z]+$|/)|(?:^|/)\.?chezmoi\.(?:toml|ya?ml|jsonc?)(?:\.tmpl)?$")
 
@@ -433,7 +439,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
     for rule, pattern in _TOKENS:
         for match in pattern.finditer(text):
             signed = rule == "aws-access-key" and text[: match.start()].endswith(_SIGNED)
-            if not signed and "example" not in match.group().lower() and len(set(match.group()[-16:])) > 4:
+            if not (signed or keys.is_example(match.group())) and len(set(match.group()[-16:])) > 4:
                 found.add(rule, match.start(), match.group())
     for match in _PEM.finditer(text):
         if _PEM_LINE.search(match["value"]):
@@ -463,6 +469,10 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
             value = match["value"] or match["value2"]
             if rule == "cookie":
                 value = value.rpartition("=")[2]
+            if rule == "authorization-header" and _NO_TOKEN.fullmatch(value):
+                continue
+            if rule == "password-in-url" and match["user"] == value:
+                continue  # what everybody has on a machine of their own
             if not keys.is_reference(value) and (rule != "cookie" or keys.looks_random(value)):
                 at = bare.find(value, match.start())
                 found.add_line(rule, bare.count("\n", 0, at) + 1, value)
@@ -501,7 +511,7 @@ def _scan_text(path: str, text: str, found: _Findings, is_secret: Callable[[str]
         if (option := _OPTION_ALONE.match(line)) and number < len(lines):
             for rule, value in _pairs(f"{option['option']}={lines[number][:_LONG_LINE].strip().removeprefix('- ')}"):
                 found.add_line(rule, number + 1, value)
-        if variables is not None and (entry := _ENTRY.search(line.strip())):
+        if variables is not None and not line.lstrip().startswith("#") and (entry := _ENTRY.search(line.strip())):
             key, value = variables.get(number, entry["key"]), entry["value"].strip()
             secret = is_secret(key) or (
                 not _PGP_ID.fullmatch(value) and (keys.names_secret(key) or (names_api(key) and _might_be_key(value)))
@@ -550,6 +560,10 @@ def _in_password_file(path: str, lines: Sequence[str]) -> Iterator[tuple[int, st
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     if any(len(line.split()) > _FIELDS or re.search(r"[(){}\[\];|<>`$=]\s|\s[={}<>|&]", line) for _, line in filled):
         return  # a program, a configuration or prose
+    if len(filled) == 1 and re.fullmatch(r"[^\s:]{8,}", alone := filled[0][1].strip()):
+        if not keys.is_reference(alone):
+            yield filled[0][0], alone
+        return
     for number, line in filled:
         for field in _FIELD.findall(re.sub(r"\b[a-z]+://\S+", "", line)):
             if keys.looks_made_up(field) or keys.looks_random(field):
@@ -591,7 +605,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         # From behind the name on: in `a = b = "c"` the second name counts as well.
         at = match.end("key")
         before = line[: match.start()]
-        if before.endswith("$") or before.rfind("${") > before.rfind("}"):
+        assigned = before.strip() == "$" and "=" in match["sep"]  # as PHP, xonsh and nushell do
+        if (before.endswith("$") and not assigned) or before.rfind("${") > before.rfind("}"):
             continue  # the expansion of a variable, and not its assignment
         key = match["key"].strip("\"'").rstrip("]").split("[")[-1].strip("\"'")
         if keys.names_encrypted(key):
@@ -604,6 +619,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         value = next(filter(None, map(match.group, ("double", "single", "nix", "lua", "tick", "bare"))), "")
         if not quoted:
             value = _whole(line, match, value)
+        if match["sep"] == ":" and value.startswith("//"):
+            continue  # an address; there is a rule for the password in one
         if match["tick"] and not keys.looks_made_up(value):
             continue  # prose about a name
         if key.lstrip("/:").split(":")[-1] in ("_auth", "_authToken", "_password") and not keys.is_reference(value):
@@ -619,6 +636,7 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         and not words["key"].startswith("_")
         and keys.names_secret(words["key"])
         and keys.looks_made_up(words["value"])
+        and _is_secret(words["key"], words["value"], quoted=True)
     ):
         yield "literal-after-secret-key", words["value"]
     for match in _QUERY.finditer(line):
@@ -667,16 +685,30 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
     value = value.strip().rstrip(",;")
     if not quoted and not value.endswith("}") and not keys.is_reference(value):
         # The first of a list, the end of a clause, and what an escaped end of line stands behind.
-        value = value.lstrip("[{").rstrip(":`").partition("\\n")[0]
-    if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value) or _EMPTY_FOR_HOST.fullmatch(value):
+        value = value.lstrip("[{").rstrip(":`.").partition("\\n")[0]
+    if (assigned := _ASSIGNED.fullmatch(value)) and (assigned["value"] or "." in assigned["name"]):
+        value = assigned["value"]  # `github.com=…`, `id=…`
+    if len(value) < 6 or keys.is_reference(value) or _PUBLIC.match(value) or re.fullmatch(r"[a-z_]+[=.,]", value):
         return False
+    if (around := _INTERPOLATION.sub("", value)) != value and not keys.looks_made_up(around):
+        return False
+    if re.match(r"[a-z][a-z0-9+]*://", value):
+        return False  # an address; there is a rule for the password in one
     named = keys.words(key)
-    if named[-1:] == ["pin"] and len(value) > 16:
-        return False  # what a dependency is pinned to
+    if named[-1:] == ["pin"]:
+        return bool(re.fullmatch(r"\d{6,12}", value))  # and no version that something is pinned to
+    if named[-1:] == ["tokens"] and value.isdigit():
+        return False  # how many
+    if named[-2:-1] and named[-2] in _NGINX and named[-1] == "pass":
+        return keys.looks_made_up(value) and not value.startswith("unix:")
     if not quoted and (keys.is_call(value) or value.endswith(":*") or re.fullmatch(r"-[A-Za-z-]+", value)):
         return False
     if not _is_for_people(named) and (keys.is_filler(value) or _NO_TOKEN.fullmatch(value)):
         return False
+    if "mnemonic" in named and not re.search(r"\s", value):
+        return False  # a letter of a menu
+    if not quoted and _SHOUTED.fullmatch(value):
+        return False  # a constant
     if re.search(r"\s", value):
         # A passphrase, or a sentence about one.
         if {"phrase", "mnemonic"} & set(named):
@@ -707,9 +739,10 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
     if not quoted and re.fullmatch(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*", value):
         if value.isalpha() and re.search(r"[A-Z]{2}", value) and re.search(r"[a-z][A-Z]", value):
             return True
-        return {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named) != set() and len(value) >= 8
+        said = {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named)
+        return len(value) >= 8 and bool(said or any(word.endswith(("pass", "password")) for word in named))
     # The name of an environment variable, or of something: words, and nothing that was made up.
-    return not re.fullmatch(r"_*[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+_*|[a-z]+(?:[-_./][a-z]+)+", value)
+    return not (_SHOUTED.fullmatch(value) or re.fullmatch(r"_*[a-z]+(?:[-_./][a-z]+)+", value))
 
 
 def _is_for_people(named: Sequence[str]) -> bool:
