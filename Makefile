@@ -33,7 +33,7 @@ unit: $(VENV)/.ready ## pure and fast
 	$(PY) -m pytest tests/unit
 
 load: $(VENV)/.ready ## a short fuzzing, a thousand clients, a thousand cycles, a long history, a thousand hosts in a simulation
-	$(PY) -m pytest tests/fuzz tests/load tests/scale
+	$(PY) -m pytest tests/fuzz tests/load tests/scale/test_model.py
 
 tools: image ## real jj, chezmoi and git, inside the lab's image; and the unit tests on the Python that hosts have
 	$(PY) -m lab run -- python3 -m pytest -q -p no:cacheprovider tests/unit

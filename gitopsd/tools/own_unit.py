@@ -107,10 +107,14 @@ class OwnUnit:
     async def guard(self, before: StorePath, after: StorePath, default: StorePath | None) -> None:
         """See `ports.Successor`. The record comes before the watch: whoever starts next has it begin."""
         found = self._record.read()
+        invocation = "" if self._same(before, after) else await self._our_invocation()
         if found is not None and found.deploying and found.after == after:
+            if invocation and self._started_from != unit_of(
+                Path(after)
+            ):  # another life of the old version drives it now
+                self._change(found, msgspec.structs.replace(found, invocation=invocation))
             await self.watch_on()
             return
-        invocation = "" if self._same(before, after) else await self._our_invocation()
         if not invocation:
             return
         takeover = Takeover(

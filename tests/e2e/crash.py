@@ -43,7 +43,7 @@ def point(name):
         number, how = (PLACE / "armed").read_text().split()
     except (FileNotFoundError, ValueError):
         return
-    if number == str(seen):
+    if number in (str(seen), name.replace(" ", ":")):
         (PLACE / "armed").unlink()
         (PLACE / "died").write_text(f"{name} ({seen})")
         subprocess.run(["/usr/local/bin/lab-die", how])

@@ -21,6 +21,7 @@ MOST = 200
 
 # Inside the activation: of the new system, and in a bad case of the old one too.
 SWITCHING = ("test:begin", "test:stopped", "activate", "test:activated", "test:reloaded", "test:started")
+WATCHING = "before:start_transient"  # the takeover is recorded, and nobody watches yet
 LOADING = ("boot:begin", "boot:entries", "boot:default")
 
 
@@ -77,7 +78,7 @@ def test_a_crash_of_the_daemon_at_any_of_its_doors_to_the_world(lab: Lab, how: s
 @pytest.mark.parametrize("how", ["kill", "both", "cut"])
 def test_a_crash_while_another_gitopsd_is_deployed(lab: Lab, how: str, *, bad: bool) -> None:
     first = 1 if ALL else 3 + 4 * ("kill", "both", "cut").index(how) + 2 * bad
-    points = (*numbered(first),) if ALL else (SWITCHING[4], *tuple(numbered(first))[:3])
+    points = (*numbered(first),) if ALL else (WATCHING, SWITCHING[4], *tuple(numbered(first))[:2])
     assert len(sweep(lab, how, points, bad=bad, own=True)) >= (20 if ALL else 3)
 
 

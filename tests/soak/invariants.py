@@ -168,7 +168,7 @@ def _kept_from_the_remote(fleet: "Fleet", site: "Site", before: Before, facts: P
     """Invariants 1 and 8: what has a secret is named and not called published, and all of it is still on its host."""
     now = Before.of(site)
     have, kept = before.everything(), now.everything()
-    if lost := set(secrets_in(have)) - set(secrets_in(kept)):
+    if lost := set(secrets_in(have)) - set(secrets_in(kept)) - fleet.ledger.taken_out:
         raise fail(fleet, "1 durable", f"{sorted(lost)}, which the gate stopped, are not on {site.name} any more")
     stopped = {target for target, file in before.source.items() if secrets_in(file.text)}
     lines = words_of([before.aside, *(before.source[target].text for target in stopped)]) - fleet.ledger.removed
@@ -176,7 +176,11 @@ def _kept_from_the_remote(fleet: "Fleet", site: "Site", before: Before, facts: P
         raise fail(fleet, "1 durable", f"{sorted(lost)} stood beside a secret, and are not on {site.name} any more")
     named = {_target(finding.path) for finding in facts.quarantined}
     drifted = {target for target in noticed(site) if target not in stopped}
-    stopped |= {target for target, file in before.home.items() if target in before.source and secrets_in(file.text)}
+    stopped |= {
+        target
+        for target, file in before.home.items()
+        if target in before.source and not fleet.ledger.taken_out.issuperset(secrets_in(file.text))
+    }
     if facts.word in _SAID_SUCCESS and (silent := stopped - named - drifted):
         raise fail(fleet, "8 clean", f"{site.name} does not say that {sorted(silent)} are held back")
     if facts.word is SyncWord.success and stopped:

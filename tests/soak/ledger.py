@@ -48,6 +48,7 @@ class Ledger:
         self.renamed: set[str] = set()  # targets whose source got another name, since their mode changed
         self.reasons: dict[str, dict[str, str]] = defaultdict(dict)  # why a host may have a notice about a target
         self.secrets: set[str] = set()  # planted anywhere, ever
+        self.taken_out: set[str] = set()  # of those, what a person took out of a file again
 
     def new(self, host: str) -> str:
         """A line that was never written before."""
@@ -66,4 +67,5 @@ class Ledger:
         self.authors[target].add(host)
         self.removed |= words(old) - words(new)
         self.dropped[host] |= words(old) - words(new)
+        self.taken_out.update(set(secrets_in(old)).difference(secrets_in(new)))
         self.again |= words(new) & self.left_trunk

@@ -69,6 +69,11 @@ FOUND = {
         Act("edit", 0, TOOL, "append"),
         Act("sync, killed", 0, number=28),
     ],
+    "a line with a secret that a person deletes from the source of a template goes from the home, too": [
+        Act("plant a secret", 1, TOOLRC, line=2, flag=True),
+        Act("sync", 1),
+        Act("edit", 1, TOOLRC, "remove", 2, flag=True),
+    ],
     "an edit that the gate stopped is not called an edit of the last moment": [
         Act("plant a secret", 1, BASHRC, line=4),
         Act("sync", 1),
