@@ -134,8 +134,6 @@ def _sections(answer: Json, look: Look) -> Iterator[tuple[str, list[str]]]:
                 *answer["config_error"].splitlines(),
             ],
         )
-    for problem in answer.get("left_out", []):
-        yield "left out", [look.paint(first(problem), _YELLOW), *problem.split("\n")[1:]]
     if answer.get("suspended"):
         yield "suspended", [look.paint(suspended(answer["suspended"], look), _YELLOW), "sudo gitopsctl resume"]
     if answer.get("reboot"):

@@ -430,7 +430,6 @@ class Status:
     blocked: str
     config_path: str
     config_error: str
-    left_out: list[str]
     boot: Boot
     trial: Trial | None
     pending_plan: int

@@ -121,9 +121,7 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
         clock=clock,
         successor=successor,
     )
-    steps, problems = assemble(config, around)
-    for problem in problems:
-        log.error("left out", message=problem)
+    steps = assemble(config, around)
     meter, herald = Metrics(), OutboxHerald(store, clock, config.host)
     herald.use(config.notify, receivers(config, around), config.host)
     if not rehearsal:
@@ -134,7 +132,6 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     if memory.trial is not None and memory.trial.boot_id == clock.boot_id():
         await store.note_order(stopped=False)
     board = Board(at_start(config.host, str(paths.config), memory, unfinished, clock.now()))
-    board.change(left_out=problems)
     if damaged:
         herald.tell(events.STATE_DAMAGED, f"it is kept as {damaged}")
     loop = Loop(

@@ -17,7 +17,6 @@ from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.reboots import Reboots
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.dotfiles.person import PersonDotfiles
-from gitopsd.errors import Failed
 from gitopsd.machine import State
 from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor
 from gitopsd.steps import Step
@@ -74,21 +73,17 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     turns: dict[str, Turn] = msgspec.field(default_factory=dict)
 
 
-def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, ...]]:
+def assemble(config: Config, around: Surroundings) -> StepSet:
     """Build the steps.
 
     Args:
         config: the configuration.
         around: the rest of the process.
 
-    Returns:
-        The steps, and what of the configuration cannot be used on this host, one sentence each: it is left out, and
-        everything else goes on.
-
     """
-    people, problems = _people(config, around)
+    people = _people(config, around)
     tools = _tools(config, around)
-    steps = StepSet(
+    return StepSet(
         activator=tools.activator,
         reboots=Reboots(config.reboot, around.systemd, around.clock),
         golden=tools.golden,
@@ -106,7 +101,6 @@ def assemble(config: Config, around: Surroundings) -> tuple[StepSet, tuple[str, 
             State.build: config.retry.build,
         },
     )
-    return steps, problems
 
 
 class _Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,16 +268,14 @@ def receivers(config: Config, around: Surroundings) -> dict[str, Receiver]:
     return found
 
 
-def _people(config: Config, around: Surroundings) -> tuple[tuple[Dotfiles, ...], tuple[str, ...]]:
-    people: list[Dotfiles] = []
-    problems = []
-    for section in config.dotfiles:
-        try:
-            dotfiles = PersonDotfiles(around.processes, section, host=config.host)
-            people.append(InTurn(dotfiles, around.turns.setdefault(section.user, Turn())))
-        except Failed as error:
-            problems.append(error.explained())
-    return tuple(people), tuple(problems)
+def _people(config: Config, around: Surroundings) -> tuple[Dotfiles, ...]:
+    return tuple(
+        InTurn(
+            PersonDotfiles(around.processes, section, host=config.host),
+            around.turns.setdefault(section.user, Turn()),
+        )
+        for section in config.dotfiles
+    )
 
 
 def _mirror(system: SystemConfig, testing: str, around: Surroundings) -> Mirror:

@@ -89,7 +89,7 @@ class Life:
         self.notify.reloading()
         try:
             config = load(self.paths.config)
-            steps, problems = assemble(config, self.around)
+            steps = assemble(config, self.around)
         except ConfigError as error:
             structlog.get_logger().error(events.CONFIG_REFUSED, message=error.explained())  # a person's fault
             self.herald.tell(events.CONFIG_REFUSED, error.message)
@@ -100,6 +100,6 @@ class Life:
             self.store.keep(config.history.cycles)
             self.herald.use(config.notify, receivers(config, self.around), config.host)
             self.exposition.use(config.metrics)
-            self.board.change(config_error="", left_out=problems, host=config.host)
+            self.board.change(config_error="", host=config.host)
             structlog.get_logger().info("configuration reloaded")
         self.notify.ready()

@@ -89,7 +89,6 @@ class _Now(Collector):
         yield _gauge("suspended", "A person wants this host left alone.", now.suspended is not None)
         yield _gauge("rejected_revisions", "Revisions that are not tried again.", len(now.rejected))
         yield _gauge("config_refused", "The newest configuration file has faults.", bool(now.config_error))
-        yield _gauge("left_out", "Parts of the configuration that cannot be used on this host.", len(now.left_out))
 
 
 def _successes(now: Snapshot) -> Iterator[Metric]:

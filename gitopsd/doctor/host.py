@@ -123,8 +123,6 @@ async def daemon(processes: Processes, socket: str) -> AsyncIterator[Finding]:
         yield warning("daemon", f"this gitopsctl is of version {__version__}", f"systemctl restart {UNIT}")
     if status.get("config_error"):
         yield fault("daemon", "it refused the newest configuration", "gitopsctl config check")
-    for words in status.get("left_out", ()):
-        yield fault("daemon", f"left out: {words.splitlines()[0]}", "gitopsctl status")
     if status.get("blocked"):
         yield fault("daemon", f"it is blocked: {status['blocked'].splitlines()[0]}", "gitopsctl status")
     if await _said(processes, ["systemctl", "is-enabled", "gitopsd.socket"]) not in (

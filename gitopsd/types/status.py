@@ -52,7 +52,6 @@ class Snapshot(Value, frozen=True, kw_only=True):
         blocked: why a person is needed; empty if not.
         config_path: the configuration file in force.
         config_error: why the newest configuration file was refused; empty if it was not.
-        left_out: what of the configuration in force cannot be used on this host.
         boot: the assessment of this boot.
         trial: the revision that runs as a test, and is not what the next boot runs.
         checkout: the checkout of the configuration as the last upgrade left it.
@@ -82,7 +81,6 @@ class Snapshot(Value, frozen=True, kw_only=True):
     blocked: str = ""
     config_path: str = ""
     config_error: str = ""
-    left_out: tuple[str, ...] = ()
     boot: BootFacts = BootFacts()
     trial: Trial | None = None
     pending_plan: int = 0
