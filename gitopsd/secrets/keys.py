@@ -55,10 +55,12 @@ _PLACEHOLDER = re.compile(
     |placeholder|redacted|goes[-_ ]?here|[-_]here$|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
     | [a-z]+(?:[-_][a-z]+)*[-_](?:password|secret|token|key)
     | \S*(?:…|\*{3,}) | \S{1,20}\.{3}  # cut short
-    | <.*> | \[.*\] | (?:my|the|a|some|test|dev|super|top|very|your\w*?)?[-_ ]?(?:s3cre?t|s3cr3t|sekrit|hunter2|secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
-    |postgres|root|admin|guest|changeit|raspberry|error|warning|ignore|absent|present|user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
+    | <.*> | \[.*\] | (?:my|the|a|some|test|dev|super|top|very|your\w*?)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
+    |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
     |undefined|empty|optional|required|enabled|disabled|basic|bearer|digest|oauthbearer|xoauth2|plain|login|cram-md5|scram|pinentry|keyring|gnome-keyring|libsecret
-    |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,3} )$""",
+    |keychain|wallet|kwallet|osxkeychain|pass|gopass|system|env|file|hidden|visible)s?\d{0,2}
+    | s3cre?t|s3cr3t|sekrit|hunter2|postgres|root|admin|guest|changeit|raspberry  # not with digits: then it is somebody's
+    | error|warning|ignore|absent|present )$""",
 )
 _SHOUTED = re.compile(
     r"_*[A-Z_]*(?:SECRET|TOKEN|PASSWORD|APIKEY|API_KEY)[A-Z_]*|__[A-Z][A-Z_]+__"
@@ -69,14 +71,14 @@ _FILLER = re.compile(r"(?i)abc_?123|abcdef|0?12345|deadbeef|foobar|qwerty")
 _REFERENCE = re.compile(
     r"""(?ix) ^(?: \\?\$[\w({\[/'"] | \$$ | %[\w({] | @ | ~ | \./ | \.\./ | / (?:[\w.@-]+/)*[\w.@-]*(?::\w+)*$ | [\w.-]+(?:/[\w.-]+)+\.[a-z]{1,4}(?::\d+)?$ | --[a-z] | \\\( | [a-z]+(?:\|[a-z]+)+$ | [\w./-]*[-/.]\*$
     | (?:[\w+!-]*:){3,}[\w+!.-]*$ | [\w.-]+@[\w.-]+:[\w./~-]+$ | \+[\w.]+\+$ | '?\.\w+\( | [\w.@-]+\.(?:desktop|service|socket|timer|target)$ | \[\^
-    | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrtswd] | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
+    | \{(?:env|file|secret|vault|cmd):[^}]*\}?$ | [\w:/.-]*\{[a-z_]+(?:![rsa])?\}?[a-z_:/.-]*$ | \\[nrtswd](?:\W|$) | \\(?:033|e|x1b)\[ | [a-z][\w.-]*:\d{2,5};?$ | !| `|\{\{|<\(| \#\{
     | (?:op|ext|vault|bw|pass|secret|file|env|keyring|ref|aws-?sm|gopass|arn|ssm|gcp|keychain|sops|lastpass|age):
     | [\w.-]+:/[\w./-]+$ | ENC\[\w+, | EJ\[\d: | (?:[a-z]+[:\ ])*\#[0-9a-f]{3,8}(?:\s.*)?$ | sha(?:1|256|384|512)[-:] | md5: | (?:cat|pass|gopass|op|bw|rbw|lpass|secret-tool|security|age|gpg|sops|kubectl
     |vault|aws|gcloud|az|jq|echo|printf|read|source)\s | ssh-(?:rsa|ed25519|dss)\s | ecdsa-sha2 | age1[0-9a-z]{20} |
     lookup\( | https?://[^@]*$ )""",
 )
 _CALL = re.compile(
-    r"[A-Za-z_][\w.:>?-]*[(\[{].*|\(.*|[a-z_]\w*(?:\??\.\w+)+(?:[!;,]|\+\+|--|\?\?.*)?|\w+(?:::\w+)+(?:::)?|\.[A-Za-z_]+(?:\.[A-Za-z_]+)*(?:\(.*)?"
+    r"[A-Za-z_][\w.:>?-]*[(\[{].*|\([^)]*\)*[;,]?|[a-z_]\w*(?:\??\.\w+)+(?:[!;,]|\+\+|--|\?\?.*)?|\w+(?:::\w+)+(?:::)?|\.[A-Za-z_]+(?:\.[A-Za-z_]+)*(?:\(.*)?"
     r"|self\.\w+|process\.env\.\w+!?|os\.\w+.*|config\.\w+.*"
 )
 _KEY_COMBINATION = re.compile(

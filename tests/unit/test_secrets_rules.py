@@ -301,3 +301,15 @@ def test_the_audit_proposes_with_evidence() -> None:
     assert propose("email_personal", ["rain@example.org"], [])[0] is Kind.undecided
     assert propose("desktop", [True], [])[0] is Kind.config
     assert propose("name", ["Rain"], [])[0] is Kind.config
+
+
+@pytest.mark.parametrize(
+    "value", ["raspberry77", "admin1", "root1987", "password123", "supersecret123", "s3cret-garden"]
+)
+def test_a_word_of_manuals_with_something_of_somebodys_added_is_a_password(value: str) -> None:
+    assert lines(f"password = {value}\n") == [1]
+
+
+@pytest.mark.parametrize("value", ["raspberry", "admin", "changeit", "password", "hunter2"])
+def test_what_only_manuals_and_defaults_have_is_none(value: str) -> None:
+    assert lines(f"password = {value}\n") == []
