@@ -16,8 +16,8 @@ from gitopsd.daemon.board import Board
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import GitopsdError
 from gitopsd.policy import after_boot
-from gitopsd.ports import Clock, Store, Units
-from gitopsd.types import BootConclusion
+from gitopsd.ports import Clock, ConfigSource, Store, Units
+from gitopsd.types import BootConclusion, Deployed
 
 STAGES = (
     "gitopsd-boot-begin.service",
@@ -28,6 +28,14 @@ STAGES = (
 _HISTORY = 500  # cycles that are looked through for where a toplevel came from
 _PAUSE = 0.2  # seconds between two looks at most: at boot, every unit changes
 _LOOK = 5.0  # seconds between two looks when no signal comes
+
+
+async def mark_deployed(source: ConfigSource, deployed: Deployed) -> None:
+    """Mark it in the mirror, for a host whose record is lost. A mirror that is lost is made again by the next fetch."""
+    try:
+        await source.mark_deployed(deployed.revision)
+    except GitopsdError as error:
+        structlog.get_logger().warning("not marked as deployed", revision=deployed.revision, message=error.message)
 
 
 class Assessment:
@@ -67,12 +75,12 @@ class Assessment:
         conclusion = after_boot(facts, memory, history, self._clock.now())
         if conclusion is None:
             return
+        self._log_conclusion(conclusion)  # first: the reboot that follows may end us at any await, and it is told once
         await self._store.conclude_boot(conclusion)
-        if conclusion.deployed is not None and steps.source is not None:
-            await steps.source.mark_deployed(conclusion.deployed.revision)
         memory = await self._store.memory()
         self._board.change(deployed=memory.deployed, rejected=memory.rejected, blocked=memory.blocked)
-        self._log_conclusion(conclusion)
+        if conclusion.deployed is not None and steps.source is not None:
+            await mark_deployed(steps.source, conclusion.deployed)
 
     async def _watch(self) -> bool:
         async with self._units.watch() as watch:

@@ -4,6 +4,7 @@ import msgspec
 import structlog
 
 from gitopsd import events
+from gitopsd.daemon.assessment import mark_deployed
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.errors import GitopsdError
 from gitopsd.machine import Event, Machine
@@ -50,7 +51,7 @@ async def _conclude(takeover: Takeover, steps: StepSet, *, store: Store, herald:
     conclusion = after_takeover(takeover, await store.memory(), await store.history(_HISTORY), clock.now())
     await store.conclude_boot(conclusion)
     if conclusion.deployed is not None and steps.source is not None:
-        await steps.source.mark_deployed(conclusion.deployed.revision)
+        await mark_deployed(steps.source, conclusion.deployed)
     rejected = conclusion.rejection
     message = f"the gitopsd of {takeover.after} did not hold once it had taken over: {takeover.reason}"
     more = {"revision": rejected.revision if rejected is not None else None, "toplevel": takeover.after}

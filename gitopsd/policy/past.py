@@ -9,6 +9,7 @@ from gitopsd.policy.standing import last_deployed
 from gitopsd.types import (
     BootConclusion,
     BootFacts,
+    BootRollback,
     Cycle,
     CycleSummary,
     Deployed,
@@ -36,31 +37,38 @@ def after_boot(boot: BootFacts, memory: Memory, history: Sequence[CycleSummary],
         now: seconds since the epoch.
 
     """
-    conclusion = BootConclusion()
     last = boot.rollback
-    told = "" if last is None else f"{last.left} {last.at} {last.how}"
-    if last is not None and told != memory.boot_told and last.how in (*_ROLLED_BACK, "failed"):
-        reason = f"rolled back at boot: {last.reason}"
-        came_from = _built_from(last.left, memory, history)
-        rejection = None
-        if came_from is not None and last.how in _ROLLED_BACK:
-            revision, cycle = came_from
-            rejection = Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle, at=now)
-        golden = _built_from(last.to, memory, history) if last.how in _ROLLED_BACK else None
-        fallen_back_to = None if golden is None else Deployed(revision=golden[0], toplevel=last.to, at=now)
-        gone_back = None
-        if golden is None and last.how in _ROLLED_BACK:
-            gone_back = _fallen_back(last.to, "the golden generation", now)
-        blocked = reason if last.how in ("golden-failed", "failed") else ""
-        conclusion = BootConclusion(
-            told=told, rejection=rejection, deployed=fallen_back_to, blocked=blocked, gone_back=gone_back
-        )
+    conclusion = BootConclusion()
+    if last is not None and last.how in (*_ROLLED_BACK, "failed"):
+        conclusion = _of_rollback(last, memory, history, now)
     if boot.verdict == "good" and boot.toplevel is not None and last_deployed(memory) != boot.toplevel:
         waited = next((cycle for cycle in history if cycle.outcome is Outcome.at_reboot), None)
         if waited is not None and waited.toplevel == boot.toplevel and waited.revision is not None:
             deployed = Deployed(revision=waited.revision, toplevel=boot.toplevel, at=now)
             conclusion = msgspec.structs.replace(conclusion, deployed=deployed)
     return None if conclusion == BootConclusion() else conclusion
+
+
+def _of_rollback(last: BootRollback, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion:
+    which = f"{last.left} {last.at} "
+    told = memory.boot_told.removeprefix(which) if memory.boot_told.startswith(which) else ""
+    if told == last.how:
+        return BootConclusion()
+    reason = f"rolled back at boot: {last.reason}"
+    blocked = reason if last.how in ("golden-failed", "failed") else ""
+    conclusion = BootConclusion(told=which + last.how, blocked=blocked)
+    # What follows from having gone back follows once, though it got further since: a person may have said `retry`.
+    if last.how not in _ROLLED_BACK or told in _ROLLED_BACK:
+        return conclusion
+    rejection, deployed, gone_back = None, None, None
+    if (came_from := _built_from(last.left, memory, history)) is not None:
+        revision, cycle = came_from
+        rejection = Rejection(revision=revision, outcome=Outcome.rolled_back, reason=reason, cycle=cycle, at=now)
+    if (golden := _built_from(last.to, memory, history)) is not None:
+        deployed = Deployed(revision=golden[0], toplevel=last.to, at=now)
+    else:
+        gone_back = _fallen_back(last.to, "the golden generation", now)
+    return msgspec.structs.replace(conclusion, rejection=rejection, deployed=deployed, gone_back=gone_back)
 
 
 def after_takeover(takeover: Takeover, memory: Memory, history: Sequence[CycleSummary], now: float) -> BootConclusion:

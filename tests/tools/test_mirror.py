@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from gitopsd.daemon.assessment import mark_deployed
 from gitopsd.errors import Absent
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.process import Processes, Result
-from gitopsd.types import Revision
+from gitopsd.types import Deployed, Revision, StorePath
 
 
 class Counted(Processes):
@@ -70,6 +71,18 @@ async def test_nothing_new_costs_one_question(remote: Remote) -> None:
     processes.verbs.clear()
     assert (await here.fetch(), await here.head(), await here.testing()) == (trunk, trunk, test)
     assert processes.verbs == ["ls-remote"]
+
+
+async def test_a_mirror_that_is_lost_keeps_no_daemon_from_starting(
+    remote: Remote, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployed = Deployed(revision=remote.commit("main"), toplevel=StorePath("/nix/store/a-system"), at=1.0)
+    here = mirror(remote, Processes())
+    await mark_deployed(here, deployed)
+    assert "not marked as deployed" in capsys.readouterr().out
+    await here.fetch()
+    await mark_deployed(here, deployed)
+    assert await here.marked_deployed() == deployed.revision
 
 
 async def test_a_daemon_that_has_just_started_knows_what_the_last_one_fetched(remote: Remote) -> None:

@@ -56,6 +56,27 @@ def test_5_the_revision_that_was_rolled_back_at_boot_is_rejected_once(how: str) 
     assert after_boot(rolled_back(how), told, HISTORY, 9.0) is None
 
 
+@pytest.mark.parametrize("later", ["landed", "golden-failed"])
+def test_a_rollback_that_got_further_rejects_nothing_anew(later: str) -> None:
+    """The daemon of the bad boot may have told it: then a person's `retry` after the reboot holds."""
+    first = after_boot(rolled_back("rebooting"), BEFORE, HISTORY, 9.0)
+    assert first is not None
+    told = msgspec.structs.replace(BEFORE, boot_told=first.told, deployed=first.deployed)
+    second = after_boot(rolled_back(later), told, HISTORY, 19.0)
+    assert second is not None
+    assert (second.rejection, second.deployed, second.gone_back) == (None, None, None)
+    assert bool(second.blocked) is (later == "golden-failed")
+    assert after_boot(rolled_back(later), msgspec.structs.replace(told, boot_told=second.told), HISTORY, 20.0) is None
+
+
+def test_a_way_back_that_works_after_one_that_did_not_rejects() -> None:
+    failed = after_boot(rolled_back("failed"), BEFORE, HISTORY, 9.0)
+    assert failed is not None
+    worked = after_boot(rolled_back("rebooting"), msgspec.structs.replace(BEFORE, boot_told=failed.told), HISTORY, 9.0)
+    assert worked is not None
+    assert worked.rejection is not None
+
+
 def test_a_rollback_that_did_not_work_needs_a_person_and_rejects_nothing_yet() -> None:
     conclusion = after_boot(rolled_back("failed"), BEFORE, HISTORY, 9.0)
     assert conclusion is not None
