@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from people import Host, Remote, Watched, git
+from people import Host, Remote, Unheard, Watched, git
 from scale.fleet import Edit, Story, host_name, starts
 from scale.remote import Line
 from scale.rules import Rules, World
@@ -28,7 +28,7 @@ from gitopsd.steps.fetch import fetch
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.tools.process import Result
-from gitopsd.types import Cycle, CycleKind, Facts, SyncWord
+from gitopsd.types import Cycle, CycleKind, SyncWord
 
 T = TypeVar("T")
 
@@ -107,7 +107,7 @@ class Slow(Watched):
         return result
 
 
-class Waiting:
+class Waiting(Unheard):
     """`ports.Reporter` and `ports.Clock` of a step: tries again as the daemon does, on the timeline."""
 
     def __init__(self, turns: Turns, policy: RetrySection) -> None:
@@ -124,18 +124,6 @@ class Waiting:
 
     def boot_id(self) -> str:
         return ""
-
-    async def checkpoint(self, facts: Facts) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
-    def progress(self, text: str) -> None:
-        pass
-
-    def awaited(self) -> bool:
-        return False
 
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
         return await retrying(operation, self._policy, self, lambda _: None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
-from people import Host, Killed, Remote, Watched
+from people import Host, Killed, Remote, Unheard, Watched
 from soak.views import Files, home_files, source_files
 
 from gitopsd.errors import Transient
@@ -17,7 +17,7 @@ from gitopsd.steps.fetch import fetch
 from gitopsd.steps.pull import pull
 from gitopsd.steps.push import push
 from gitopsd.tools.process import Result
-from gitopsd.types import Cycle, CycleKind, Facts, PersonFacts, StepResult
+from gitopsd.types import Cycle, CycleKind, PersonFacts, StepResult
 
 T = TypeVar("T")
 
@@ -49,20 +49,8 @@ class Interrupted(Watched):
         return await super().run(argv, **options)
 
 
-class Hasty:
+class Hasty(Unheard):
     """`ports.Reporter` that tries again at once, as often as the daemon does at most."""
-
-    async def checkpoint(self, facts: Facts) -> None:
-        pass
-
-    def line(self, text: str) -> None:
-        pass
-
-    def progress(self, text: str) -> None:
-        pass
-
-    def awaited(self) -> bool:
-        return False
 
     async def retrying(self, operation: Callable[[], Awaitable[T]]) -> T:
         for _ in range(_ATTEMPTS - 1):

@@ -1,46 +1,30 @@
 """Two hosts, one bare remote, real jj, git and chezmoi; every command runs as the person, not as root."""
 
 import asyncio
-import os
-import pwd
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
-from people import Host, Remote, settle
+from people import Host, Remote, lacks, need_people, settle
 
 from gitopsd.tools.leak_scanner import PROGRAMS, SCANNERS, Scanner
 
 PLACE = Path("/tmp/gitopsd-dotfiles")
-PEOPLE = {"rain": 1000, "olga": 1001}
-
-
-def _lacks(what: str) -> NoReturn:
-    reason = f"needs {what}: run it in the lab's image, with `make tools`"
-    if os.environ.get("GITOPSD_LAB_REQUIRED") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(params=PROGRAMS)
 def scanners(request: pytest.FixtureRequest) -> tuple[Scanner, ...]:
     """The command lines of one scanner, each in turn."""
     if shutil.which(request.param) is None:
-        _lacks(request.param)
+        lacks(request.param)
     return tuple(each for each in SCANNERS if each.program == request.param)
 
 
 @pytest.fixture(scope="session")
 def _people() -> None:
-    if os.geteuid() != 0 or shutil.which("jj") is None or shutil.which("chezmoi") is None:
-        _lacks("root, jj and chezmoi")
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    for name, uid in PEOPLE.items():
-        if name not in known:
-            subprocess.run(["useradd", "--uid", str(uid), "--create-home", name], check=True)
+    need_people()
 
 
 @pytest.fixture

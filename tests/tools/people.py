@@ -3,13 +3,15 @@
 import asyncio
 import os
 import pwd
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
+import pytest
 
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import Turn
@@ -17,9 +19,46 @@ from gitopsd.config import DotfilesConfig
 from gitopsd.dotfiles.person import PersonDotfiles
 from gitopsd.errors import Cause, GitopsdError, Transient
 from gitopsd.tools.process import Account, Processes, Result
-from gitopsd.types import PersonFacts, SyncWord
+from gitopsd.types import Facts, PersonFacts, SyncWord
 
 MESSAGE = "chore({host}): auto-update 2026-11-24T13:00:00Z"
+
+
+PEOPLE = {"rain": 1000, "olga": 1001}
+
+
+def lacks(what: str) -> NoReturn:
+    """Skip the test; where everything has to be there, fail it."""
+    reason = f"needs {what}: run it in the lab's image, with `make tools`"
+    if os.environ.get("GITOPSD_LAB_REQUIRED") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def need_people() -> None:
+    """The persons are users of this machine, or the test does not run here."""
+    if os.geteuid() != 0 or shutil.which("jj") is None or shutil.which("chezmoi") is None:
+        lacks("root, jj and chezmoi")
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    for name, uid in PEOPLE.items():
+        if name not in known:
+            subprocess.run(["useradd", "--uid", str(uid), "--create-home", name], check=True)
+
+
+class Unheard:
+    """What steps report to nobody; how they try again is for a subclass to say: then it is a `ports.Reporter`."""
+
+    async def checkpoint(self, facts: Facts) -> None:
+        pass
+
+    def line(self, text: str) -> None:
+        pass
+
+    def progress(self, text: str) -> None:
+        pass
+
+    def awaited(self) -> bool:
+        return False
 
 
 class Killed(BaseException):
