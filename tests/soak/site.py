@@ -49,6 +49,13 @@ class Interrupted(Watched):
         return await super().run(argv, **options)
 
 
+def _killed(died: BaseException) -> bool:
+    """Whether it was the daemon's end, which leaves a step's group of tasks in a group."""
+    if isinstance(died, BaseExceptionGroup):
+        return all(_killed(each) for each in died.exceptions)
+    return isinstance(died, Killed)
+
+
 class Hasty(Unheard):
     """`ports.Reporter` that tries again at once, as often as the daemon does at most."""
 
@@ -92,7 +99,9 @@ class Site(Host):
         try:
             async with asyncio.timeout(_LONGEST):
                 self.facts = await self._steps()
-        except Killed:
+        except BaseException as died:
+            if not _killed(died):
+                raise
             self.restart()
             return None
         else:
