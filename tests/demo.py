@@ -84,9 +84,10 @@ class Watched:
         return Text(f"● {self._name}", style), Text(cycle), Text(state, f"bold {style}"), Text(doing)
 
     def stop(self) -> None:
-        """End it."""
-        end(self._process)
+        """End it; the reader first, since its pipe is closed with it."""
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._reader.join(timeout=5)
+        end(self._process)
 
 
 class Stage:
@@ -199,6 +200,9 @@ def end(process: subprocess.Popen[str]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def a_dotfile_travels(stage: Stage, scene: Scene) -> None:

@@ -30,6 +30,22 @@ _ERRORS = {
     "Suspended": (verbs.CYCLE_FAILED, "nothing was begun"),
     "Refused": (verbs.CYCLE_FAILED, "nothing was changed"),
 }
+_NEXT = {"Refused": "gitopsctl status", "PermissionDenied": "the same, with sudo"}  # where the daemon does not say
+# What a word must be that the daemon does not take, and what to type: by the parameter that it refuses.
+_EXPECTED = {
+    "duration": ("how long must be a time of up to ten years", "sudo gitopsctl suspend --for 1h30min"),
+    "reason": ("a reason is one line of at most 500 characters", 'sudo gitopsctl suspend --reason "a talk"'),
+    "target": (
+        "what to go back to is golden, previous, or the number of a generation",
+        "sudo gitopsctl rollback previous",
+    ),
+    "toplevel": ("what becomes golden is a number or a path below /nix/store", "sudo gitopsctl golden pin"),
+    "user": ("an empty name is nobody's", "gitopsctl sync rain"),
+    "requested_by": (
+        "a word for the record is up to 32 letters, digits and .:@_-",
+        "gitopsctl upgrade --requested-by timer",
+    ),
+}
 _OTHER_VERSION = frozenset({"InterfaceNotFound", "MethodNotFound", "MethodNotImplemented"})
 
 
@@ -84,11 +100,14 @@ def run(argv: list[str]) -> int:
 def _tell(error: CallFailed, terminal: Terminal) -> int:
     told = cleaned(error.parameters)
     code, meaning = _ERRORS.get(error.name, (verbs.CYCLE_FAILED, ""))
-    advice = told.get("advice", "")
+    advice = told.get("advice") or _NEXT.get(error.name, "")
     reason = told.get("reason") or " ".join([error.error, *map(str, told.values())])
     if error.name in _OTHER_VERSION:
         reason = f"the running daemon does not know {next(iter(told.values()), 'this')}: it is of another version"
         meaning, advice = "nothing was changed", "sudo systemctl restart gitopsd"
+    if error.name == "InvalidParameter":
+        parameter = str(told.get("parameter", ""))
+        reason, advice = _EXPECTED.get(parameter, (f"the daemon does not take this {parameter}", "gitopsctl --help"))
     terminal.say(f"gitopsctl: {reason}")
     meaning = told.get("meaning") or meaning
     if meaning:

@@ -196,8 +196,8 @@ def followed(args: Namespace, terminal: Terminal, cycle: int) -> int:
             raise
         terminal.progress("")
         terminal.say(
-            f"gitopsctl: the daemon does not know cycle {cycle} any more: it was restarted before the cycle began",
-            "  nothing was changed",
+            f"gitopsctl: the daemon does not know cycle {cycle} any more: its record was lost, or it was never begun",
+            "  how it ended is not known; what is true now is in the status",
             "  try: gitopsctl status, then ask again",
         )
         return CYCLE_FAILED

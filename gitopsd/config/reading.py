@@ -36,6 +36,9 @@ def load(path: Path) -> Config:
     return parse(raw, str(path))
 
 
+_MEANING = "nothing of it takes effect: a daemon that runs keeps what it has, one that is started does not start"
+
+
 def parse(raw: bytes, name: str = "config.toml") -> Config:
     """Check the text of a configuration file.
 
@@ -51,7 +54,9 @@ def parse(raw: bytes, name: str = "config.toml") -> Config:
         document = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
-            f"{name} is not TOML: {error}", advice=f"correct it, then `gitopsctl config check {name}`"
+            f"{name} is not TOML: {error}",
+            meaning=_MEANING,
+            advice=f"correct it, then `gitopsctl config check {name}`",
         ) from error
     faults: list[Fault] = []
     config: Config | None = _section(Config, document, "", faults)
@@ -62,6 +67,7 @@ def parse(raw: bytes, name: str = "config.toml") -> Config:
         plural = "s" if len(faults) > 1 else ""
         raise ConfigError(
             f"{name} has {len(faults)} fault{plural}:\n{listed}",
+            meaning=_MEANING,
             advice=f"correct it, then `gitopsctl config check {name}`",
         )
     return config

@@ -74,7 +74,11 @@ async def rehearse(paths: Paths) -> None:
             copy_state(paths.state / _STATE, mine.state / _STATE)
             await _locked(mine, config, rehearsal=True)
     except OSError as error:
-        raise Failed(f"cannot write to the state directory {paths.state}: {error.strerror}") from error
+        raise Failed(
+            f"cannot write to the state directory {paths.state}: {error.strerror}",
+            meaning="whether this gitopsd would start is not known, and it is not trusted",
+            advice=f"see that {paths.state} is writable and not full: `df {paths.state}`",
+        ) from error
 
 
 async def stand_by(paths: Paths) -> None:
@@ -107,7 +111,11 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     store = SqliteStore(paths.state / _STATE, keep_cycles=config.history.cycles)
     damaged = await store.open()
     if damaged and rehearsal:
-        raise Failed("it cannot read the state of the daemon that runs")
+        raise Failed(
+            "it cannot read the state of the daemon that runs",
+            meaning="it would begin without the history and the rejections: this gitopsd is not good for this host",
+            advice="deploy a gitopsd that is not older than the one that runs",
+        )
     if damaged:
         log.error(events.STATE_DAMAGED, message=f"it is kept as {damaged}; history and rejections start anew")
     systemd = Systemd()

@@ -39,7 +39,11 @@ def state_directory(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         (path / ROOTS).mkdir(exist_ok=True)
     except OSError as error:
-        raise Failed(f"cannot create the state directory {path}: {error.strerror}") from error
+        raise Failed(
+            f"cannot create the state directory {path}: {error.strerror}",
+            meaning="gitopsd does nothing that it cannot record first; the system and the homes stay as they are",
+            advice=f"see that {path.parent} is writable and not full: `df {path.parent}`",
+        ) from error
 
 
 def lock(state: Path) -> int:

@@ -88,7 +88,11 @@ def copy_state(path: Path, to: Path) -> None:
         ):
             source.backup(target)
     except sqlite3.Error as error:
-        raise Failed(f"cannot read the state file {path}: {error}") from error
+        raise Failed(
+            f"cannot read the state file {path}: {error}",
+            meaning="it is left as it is, and no copy was made",
+            advice=f"see that {path.parent} is readable and not full: `df {path.parent}`",
+        ) from error
 
 
 def restore_state(path: Path) -> str:

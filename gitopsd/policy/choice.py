@@ -180,11 +180,12 @@ def target_of(
         Failed: there is no such generation, or it runs and is the boot default already.
 
     """
-    known = ", ".join(map(str, sorted(generations))) or "none"
+    known = ", ".join(map(str, sorted(generations))) or "none, and nothing to go back to"
+    advice = f"`sudo gitopsctl rollback N`; of generations there is {known}"
     number = 0
     if word == "golden":
         if golden is None:
-            raise Failed("there is no golden generation", meaning="nothing was changed", advice=f"one of {known}")
+            raise Failed("there is no golden generation", meaning="nothing was changed", advice=advice)
         number = max((n for n, path in generations.items() if path == golden), default=0)
     elif word == "previous":
         number = max((n for n in generations if n < system.generation), default=0)
@@ -192,16 +193,16 @@ def target_of(
             raise Failed(
                 f"there is no generation before {system.generation}",
                 meaning="nothing was changed",
-                advice=f"one of {known}",
+                advice=advice,
             )
     elif word.isdecimal() and int(word) in generations:
         number = int(word)
     else:
-        raise Failed(f"there is no generation {word}", meaning="nothing was changed", advice=f"one of {known}")
+        raise Failed(f"there is no generation {word}", meaning="nothing was changed", advice=advice)
     toplevel = golden if golden is not None and word == "golden" else generations[number]
     name = ("the golden generation" if word == "golden" else "generation") + (f" {number}" if number else "")
     if toplevel == system.current == system.profile:
-        raise Failed(f"{name} runs and is the boot default already", meaning="nothing was changed")
+        raise Failed(f"{name} runs and is the boot default already", meaning="nothing was changed", advice=advice)
     return name, number, toplevel
 
 

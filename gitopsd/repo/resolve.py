@@ -147,7 +147,12 @@ class Resolver:
         trunk, group = standoff.trunk, frozenset(standoff.paths)
         heads = await self._engine.heads()
         if (heads.get(self._trunk), heads.get(standoff.bookmark)) != (trunk, standoff.commit):
-            raise Transient(f"{self._trunk} or {standoff.bookmark} moved meanwhile", cause=Cause.remote_moved)
+            raise Transient(
+                f"{self._trunk} or {standoff.bookmark} moved meanwhile",
+                cause=Cause.remote_moved,
+                meaning="nothing was changed",
+                advice="look again, then ask again: `gitopsctl dotfiles conflicts`",
+            )
         entries = await self._entries(standoff, chosen)
         tree = await self._trees.replace(await self._trees.tree(trunk), {path: entries.get(path) for path in group})
         side = await self._second_parent(await self._bookmark(trunk, standoff.commit), group, standoff.bookmark)

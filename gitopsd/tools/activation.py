@@ -49,7 +49,11 @@ class Switching:
                     raise Transient(f"{UNIT} did not end within {self._timeout:g} s", cause=Cause.timeout)
                 await watch.wait(_LOOK)
         if unit["Result"] == "timeout":
-            raise Failed(f"`switch-to-configuration {action}` did not end within {self._timeout:g} s and was ended")
+            raise Failed(
+                f"`switch-to-configuration {action}` did not end within {self._timeout:g} s and was ended",
+                meaning="what it had done by then is not known",
+                advice=f"`journalctl -u {UNIT}` tells how far it got; a longer limit is `switch.timeout`",
+            )
         return int(unit["ExecMainStatus"])
 
     async def forget(self) -> None:

@@ -181,7 +181,11 @@ class Files:
             check=False,
         )
         if result.status != 0:
-            raise Failed(f"a file of {self._owner} could not be {done}: {result.tail() or f'status {result.status}'}")
+            raise Failed(
+                f"a file of {self._owner} could not be {done}: {result.tail() or f'status {result.status}'}",
+                meaning="the step that needs it cannot go on",
+                advice=f"see that the home of {self._owner} is writable and not full: `df ~{self._owner}`",
+            )
 
     @property
     def _owner(self) -> str:

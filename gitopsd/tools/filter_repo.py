@@ -73,4 +73,8 @@ class FilterRepo:
                 advice="install git-filter-repo (nixpkgs and Debian have it by this name)",
             ) from error
         except CommandFailed as error:
-            raise Failed(f"git-filter-repo failed: {error.result.tail()}", meaning="nothing was rewritten") from error
+            raise Failed(
+                f"git-filter-repo failed: {error.result.tail()}",
+                meaning="nothing was rewritten",
+                advice="mend what it says, then `gitopsctl secrets scrub --rewrite` again",
+            ) from error

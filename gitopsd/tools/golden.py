@@ -103,7 +103,11 @@ class GoldenGeneration:
         await self._activator.set_profile(golden)
         status = await self._activator.activate(golden, "boot", tag)
         if status != 0:
-            raise Failed(f"the boot loader was not installed for golden: {reads_switch(status)}")
+            raise Failed(
+                f"the boot loader was not installed for golden: {reads_switch(status)}",
+                meaning="the system profile names golden, and the boot loader boots what it booted before",
+                advice=f"`sudo {golden}/bin/switch-to-configuration boot` tells why",
+            )
         return golden
 
     async def forgive(self) -> int:

@@ -145,7 +145,11 @@ class OwnUnit:
         """See `ports.Successor`."""
         problem = await self._rehearsed(unit_of(_SYSTEM) or "")
         if problem:
-            raise Failed(f"the gitopsd of the running system does not start: {problem}")
+            raise Failed(
+                f"the gitopsd of the running system does not start: {problem}",
+                meaning="the one that runs goes on, and hands over once it would start",
+                advice="`gitopsd --rehearse` of that system tells it anew; push a fix or a revert",
+            )
         invocation = await self._our_invocation()
         if invocation:
             await self._handing_over(spare, store_path_at(_SYSTEM), invocation)

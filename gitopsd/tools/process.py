@@ -167,7 +167,7 @@ class Processes:
         child = self._start(argv, through=through, account=account, cwd=cwd, env=env or {}, reads=stdin is not None)
         try:
             async with asyncio.timeout(timeout):
-                stdout, stderr = await _communicate(child, stdin, on_stderr, output_limit)
+                stdout, stderr = await _communicate(child, argv[0], stdin, on_stderr, output_limit)
         except TimeoutError:
             raise Transient(f"`{' '.join(argv[:3])}` did not end within {timeout:g} s", cause=Cause.timeout) from None
         finally:
@@ -211,11 +211,19 @@ class Processes:
             )
         except FileNotFoundError as error:
             if error.filename == where:
-                raise Failed(f"cannot run `{argv[0]}`: the directory {where} does not exist") from error
+                raise Failed(
+                    f"cannot run `{argv[0]}`: the directory {where} does not exist",
+                    meaning="the step that needs it cannot run",
+                    advice=f"`ls -ld {where}`",
+                ) from error
             raise _missing(str(error.filename)) from error
         except PermissionError as error:
             who = account.name if account is not None else "root"
-            raise Failed(f"cannot run `{argv[0]}` as {who} in {where}: {error.strerror}") from error
+            raise Failed(
+                f"cannot run `{argv[0]}` as {who} in {where}: {error.strerror}",
+                meaning="the step that needs it cannot run",
+                advice=f"`namei -l {where}` tells who may go there",
+            ) from error
 
 
 def _become(account: Account | None) -> list[str]:
@@ -239,6 +247,7 @@ def _missing(program: str) -> ToolMissing:
 
 async def _communicate(
     child: "subprocess.Popen[bytes]",
+    name: str,
     stdin: bytes | None,
     on_stderr: Callable[[str], None] | None,
     output_limit: int,
@@ -259,7 +268,11 @@ async def _communicate(
         async for chunk in _chunks(child.stdout):
             kept += chunk
             if len(kept) > output_limit:
-                raise Failed(f"a program printed more than {output_limit} bytes; it was ended")
+                raise Failed(
+                    f"`{name}` printed more than {output_limit} bytes and was ended",
+                    meaning="nothing of what it printed is used",
+                    advice=f"run `{name}` by hand and see what it prints without end",
+                )
         return bytes(kept)
 
     async def listen() -> str:

@@ -234,7 +234,11 @@ class Systemd:
             await self._call(ask_logind)
         except Transient as error:
             if error.cause is not Cause.timeout:
-                raise Failed(f"the reboot is refused: {error.message}") from error
+                raise Failed(
+                    f"the reboot is refused: {error.message}",
+                    meaning="the machine runs on, and the reboot is still required",
+                    advice="`systemd-inhibit --list` tells who holds it up",
+                ) from error
             await self._call(lambda: self._connect().StartUnit("reboot.target", "replace-irreversibly", timeout=_CALL))
 
     async def start_unit(self, name: str) -> None:
@@ -348,4 +352,8 @@ def _translated(error: Any) -> GitopsdError:
         return Transient(message, cause=Cause.lock_held)
     if name.endswith((".NoReply", ".Timeout", ".TimedOut", ".Disconnected", ".ServiceUnknown")) or not name:
         return Transient(message, cause=Cause.timeout)
-    return Failed(message)
+    return Failed(
+        message,
+        meaning="systemd did not do what was asked",
+        advice="`journalctl -b _PID=1 -n 30` has its side of it",
+    )

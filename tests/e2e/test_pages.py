@@ -1,9 +1,11 @@
 """Pages of the documentation, typed as they are written."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import demo
 import pytest
 from e2e.page import type_at, type_page
 from e2e.scene import HELLO, USER, Scene, init_dotfiles
@@ -26,6 +28,38 @@ def test_a_first_host_from_the_demo_to_leaving_it_typed_at_a_terminal() -> None:
         # `make demo` plays the same as the line that goes inside, and no more.
         type_at(terminal, "tutorial/first-host.md", {"make demo"}, {".venv/bin/python": sys.executable})
         assert terminal.prompt == COMPUTER
+
+
+# What differs from run to run: revisions, hashes of the store, times, and how far a line goes for that.
+VARIES = (
+    (r"\n +rollback ", " rollback "),
+    (r"/nix/store/[0-9a-z]{6,32}", "/nix/store/HASH"),
+    (r"\b[0-9a-f]{12}\b", "REVISION"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
+    (r"\b(\d+ min )?\d+ s\b", "N s"),
+    (r"\b(fetch|capture|push|pull|build|switch|verify|rollback) \d+\.\d", r"\1 N"),
+    (r"OpenSSH_\S+ .*", "OpenSSH"),
+)
+
+
+def without_what_varies(text: str) -> str:
+    for pattern, word in VARIES:
+        text = re.sub(pattern, word, text)
+    return text
+
+
+def test_the_readme_shows_what_the_demo_prints_and_what_status_says_then(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = demo.tell(demo.Stage(), lab)
+    printed = capsys.readouterr().out
+    status = scene.hosts["malphas"].run(["gitopsctl", "status"]).stdout
+    print(printed, status, sep="\n")  # for whoever mends the page
+    shown = re.findall(r"\n\n```\n(.*?\n)```\n\n", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    act, answer = map(without_what_varies, shown)
+    assert act.startswith("4. One that breaks sshd is rolled back")
+    assert act in without_what_varies(printed)
+    assert answer == without_what_varies(status)
 
 
 def test_dotfiles_from_day_to_day(lab: Lab) -> None:

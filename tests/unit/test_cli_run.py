@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import shlex
 import signal
 import struct
 import sys
@@ -208,6 +209,36 @@ async def test_a_refused_request_is_1_and_wrong_usage_2(daemon: Daemon) -> None:
     daemon.supervisor.refusal = Failed("no dotfiles are configured for op", advice="gitopsctl sync USER")
     assert (await run(daemon, "sync")).code == 1
     assert (await run(daemon, "show", "99")).code == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["suspend", "--for", "tomorrow"], "how long must be a time"),
+        (["suspend", "--reason", "two\nlines"], "a reason is one line"),
+        (["rollback", "the-old-one"], "golden, previous, or the number of a generation"),
+        (["golden", "pin", "/etc"], "a path below /nix/store"),
+        (["sync", ""], "an empty name"),
+        (["upgrade", "--requested-by", "a/b"], "a word for the record"),
+    ],
+)
+async def test_a_word_that_the_daemon_does_not_take_is_told_in_a_sentence(
+    daemon: Daemon, typed: list[str], told: str
+) -> None:
+    ran = await run(daemon, *typed)
+    assert (ran.code, ran.out) == (2, "")
+    said, meaning, advice = ran.err.splitlines()
+    assert said.startswith("gitopsctl: ")
+    assert told in said
+    assert meaning == "  nothing was changed"
+    words = shlex.split(advice.removeprefix("  try: ").removeprefix("sudo "))
+    assert words[0] == "gitopsctl"
+    assert main._parser().parse_args(words[1:]).run
+
+
+async def test_a_refusal_without_advice_of_its_own_gets_the_status(daemon: Daemon) -> None:
+    daemon.supervisor.refusal = Failed("something is not there")
+    assert (await run(daemon, "upgrade")).err.splitlines()[-1] == "  try: gitopsctl status"
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show", "x"], ["history", "-n", "0"], ["status", "--js"]])

@@ -1,5 +1,6 @@
 """What the documentation says can be checked is checked."""
 
+import argparse
 import ast
 import re
 import runpy
@@ -54,14 +55,99 @@ def test_every_page_is_on_the_map() -> None:
             assert f"]({page.relative_to(DOCS)})" in listed, page
 
 
-@pytest.mark.parametrize("name", ["explanation/architecture.md", "explanation/adr/0001-layout.md"])
-def test_modules_that_are_named_exist(name: str) -> None:
-    named = re.findall(
-        r"`((?:gitopsd|tests|units|docs|packaging)/[\w./-]*)`", (DOCS / name).read_text(encoding="utf-8")
-    )
-    assert named
-    for path in named:
-        assert (ROOT / path).exists(), path
+ROOMS = sorted(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+DOTTED = re.compile(r"`((?:gitopsd\.)?(?:[a-z_]+\.)*[A-Z][a-z]\w+\.[a-z_]+|(?:policy|machine|types)\.[a-z_]+)`")
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=name_of)
+def test_files_that_are_named_exist(text: Path) -> None:
+    for path in re.findall(rf"`((?:{'|'.join(ROOMS)})/(?!HOST|OLD)[\w./*-]*)`", text.read_text(encoding="utf-8")):
+        assert list(ROOT.glob(path)), path
+
+
+def test_what_the_code_calls_something_is_called_so_on_the_pages() -> None:
+    """`Store.advance`, `policy.choose`: the last word is defined in the code, in a class or room of that name."""
+    defined = set()
+    for file in (*(ROOT / "gitopsd").rglob("*.py"), *(ROOT / "tests/scale").glob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        rooms = {file.stem, file.parent.name}
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                for each in ast.walk(node):
+                    if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef):
+                        defined.add(f"{node.name}.{each.name}")
+                    elif isinstance(each, ast.AnnAssign):
+                        defined.add(f"{node.name}.{ast.unparse(each.target).removeprefix('self.')}")
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                defined |= {f"{room}.{node.name}" for room in rooms}
+    named = {name for text in TEXTS for name in DOTTED.findall(text.read_text(encoding="utf-8"))}
+    assert len(named) > 5
+    assert named <= defined, named - defined
+
+
+def test_every_command_of_ours_that_a_page_or_a_message_names_can_be_typed() -> None:
+    """Its verb and its options are those of the parser; other words may stand for something."""
+    named = [
+        (name_of(text), line)
+        for text in TEXTS
+        for line in re.findall(
+            r"(?:^ +|`|\$ )(?:sudo )?gitopsctl ([a-z][^`\n]+)", text.read_text("utf-8"), re.MULTILINE
+        )
+    ]
+    assert len(named) > 100
+    for file in sorted((ROOT / "gitopsd").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            said = pattern(node) if isinstance(node, ast.expr) else ""
+            named += [
+                (name_of(file), line) for line in re.findall(r"(?:^|`|[:;,] |sudo |or )gitopsctl ([a-z][^`\n]+)", said)
+            ]
+    for where, line in named:
+        parser: argparse.ArgumentParser = PARSER
+        words = re.split(r" +#|[;,]|\. ", line)[0].split()
+        while words and (verbs := [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]):
+            word = words.pop(0).strip("[]")
+            assert set(word.split("|")) <= set(verbs[0].choices), f"{where}: gitopsctl {line}"
+            parser = verbs[0].choices[word.split("|")[0]]
+        for word in re.findall(r"(?<!\S)\[?(--?[a-z][a-z-]*)", " ".join(words)):
+            assert word in parser._option_string_actions, f"{where}: gitopsctl {line}"
+
+
+# Told as a line with the time of the next try, and to nobody who could type anything.
+TOLD_OTHERWISE = {"gitopsd/tools/receivers.py"}
+ERRORS = {"Failed", "Absent", "ToolMissing", "Rejected", "PersonNeeded", "Suspended", "ConfigError", "NotPermitted"}
+
+
+def test_every_error_that_waiting_does_not_mend_says_what_it_means_and_what_to_type() -> None:
+    """What is transient is tried again, and its retry says so. Who may not do something is told what was not done."""
+    found = 0
+    for file in sorted((ROOT / "gitopsd").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS:
+                found += 1
+                given = {keyword.arg for keyword in node.keywords}
+                wanted = {"advice"} if node.func.id in {"NotPermitted", "Suspended"} else {"meaning", "advice"}
+                assert wanted <= given or name_of(file) in TOLD_OTHERWISE, f"{name_of(file)}:{node.lineno}"
+    assert found > 100
+
+
+def test_every_target_of_make_that_a_page_names_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        name
+        for text in TEXTS
+        for name in re.findall(r"(?:`|^ +)make ([a-z]+)(?:`|$)", text.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {"demo", "test", "bench", "crashes"} <= named <= targets
+
+
+def test_every_option_that_a_page_names_is_one_of_the_configuration() -> None:
+    written = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    options = set(re.findall(r"^\| `([a-zA-Z_.]+)` \|", written, re.MULTILINE))
+    sections = "|".join(sorted({option.partition(".")[0] for option in options if "." in option}))
+    for text in TEXTS:
+        for name in re.findall(rf"`((?:{sections})\.[a-z_.]+)(?: = [^`]*)?`", text.read_text(encoding="utf-8")):
+            there = name in options or any(option.startswith(f"{name}.") for option in options)
+            assert there or name.startswith("config.system."), f"{name_of(text)}: {name}"
 
 
 def test_the_architecture_names_every_room() -> None:

@@ -1,8 +1,10 @@
 """Imports run one way."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,30 @@ def inside(module: str, room: str) -> bool:
     return module == room or module.startswith(f"{room}.")
 
 
+ARCHITECTURE = ROOT.parent / "docs" / "explanation" / "architecture.md"
+ROWS = re.findall(r"^\| `gitopsd/(\w+)(?:\.py|/)` \| .* \| (.*) \|$", ARCHITECTURE.read_text("utf-8"), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("room", "may"), ROWS, ids=[room for room, _ in ROWS])
+def test_a_room_knows_no_other_than_the_architecture_says(room: str, may: str) -> None:
+    assert files_of(room)
+    known = {module.split(".")[0] for file in files_of(room) for module in ours(file)} - {room, "__version__"}
+    assert may.startswith("everything") or known <= set(re.findall(r"\w+", may))
+    for allowed in re.findall(r"tools: ([\w, ]+)", may):
+        tools = {module.split(".")[1] for file in files_of(room) for module in ours(file) if inside(module, "tools")}
+        assert tools <= set(allowed.split(", ")), room
+    for part, whole in re.findall(r"the (client|program) of (\w+)", may):
+        used = {module for file in files_of(room) for module in ours(file) if inside(module, whole)}
+        assert {name for name in used if not inside(name, f"{whole}.{part}")} <= {whole}, room
+
+
+def test_the_architecture_has_a_row_for_each_room_and_no_module_knows_itself_over_others() -> None:
+    assert {room for room, _ in ROWS} == {name_of(file).split(".")[0] for file in FILES} - {""}
+    names = {name_of(file) for file in FILES}
+    knows = {name_of(file): (ours(file) & names) - {name_of(file)} for file in FILES}
+    assert len(list(TopologicalSorter(knows).static_order())) == len(names)
+
+
 @pytest.mark.parametrize("name", sorted(PURE))
 def test_pure_modules_import_nothing_that_touches_the_world(name: str) -> None:
     assert files_of(name)
@@ -74,13 +100,15 @@ def test_each_foreign_library_has_one_room(library: str) -> None:
 
 
 def test_steps_know_ports_and_no_tools() -> None:
-    for file in (ROOT / "steps").glob("*.py"):
+    assert len(files_of("steps")) > 8
+    for file in files_of("steps"):
         for module in ours(file):
             assert not any(inside(module, room) for room in ("tools", "repo", "daemon", "control", "cli")), file
 
 
 def test_the_engine_knows_no_chezmoi() -> None:
-    for file in (ROOT / "repo").glob("*.py"):
+    assert len(files_of("repo")) > 8
+    for file in files_of("repo"):
         assert not any(inside(module, room) for module in ours(file) for room in CHEZMOI), file
         constants = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
         assert "chezmoi" not in constants, file
@@ -121,7 +149,8 @@ print(*(set(sys.modules) - before), sep="\\n")
 
 
 def test_the_command_line_never_imports_the_daemon_or_its_libraries() -> None:
-    for file in (ROOT / "cli").glob("*.py"):
+    assert len(files_of("cli")) > 8
+    for file in files_of("cli"):
         for module in ours(file):
             allowed = ("boot", "cli", "control.client", "config", "doctor", "errors", "secrets.program", "__version__")
             assert any(inside(module, room) for room in allowed), f"{file.name} imports {module}"
@@ -130,7 +159,5 @@ def test_the_command_line_never_imports_the_daemon_or_its_libraries() -> None:
 
 
 def test_only_the_composition_root_knows_everything() -> None:
-    for file in FILES:
-        knows = {room for room in ("tools", "steps", "control") for module in ours(file) if inside(module, room)}
-        if {"tools", "steps"} <= knows:
-            assert name_of(file) == "daemon.assembly"
+    rooms = {name_of(file): {module.split(".")[0] for module in ours(file)} for file in FILES}
+    assert [name for name, known in rooms.items() if {"tools", "steps"} <= known] == ["daemon.assembly"]
