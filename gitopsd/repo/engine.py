@@ -39,6 +39,7 @@ from gitopsd.repo.push import Pushing
 from gitopsd.repo.reconcile import Reconciled
 from gitopsd.repo.side import OurSide
 from gitopsd.repo.standing import HEADS, HOME, REMOTE, STOPPED, TRACKING, Refs, Standing, named, seen
+from gitopsd.repo.traces import WITHHELD
 from gitopsd.repo.trees import EMPTY_TREE, Change, Trees
 from gitopsd.repo.union import Union
 from gitopsd.repo.unsettled import NOISE, Unsettled
@@ -436,14 +437,14 @@ class Engine:
             plan: what was decided.
             memory: likewise.
             drop: commits that hold a secret; a local trunk that has them follows the plan, and a ref of ours keeps them.
-            keep: a commit that a ref of ours is to keep as well; empty is none.
+            keep: a commit that a ref is to keep until the person removes it; empty is none.
 
         """
         first, pushed = not standing.memory.head, memory.pushed
         # jj can only go to a commit that a branch leads to.
         updates = {HOME: plan.head} if plan.head != plan.trunk or not pushed else {}
         if keep:
-            updates[f"{STOPPED}{keep[:12]}"] = keep
+            updates[f"{WITHHELD}{keep[:12]}"] = keep
         if pushed:
             updates |= {f"{TRACKING}{self._trunk}": plan.trunk}
             updates |= {} if standing.other else {f"{TRACKING}{self.bookmark}": plan.parked}

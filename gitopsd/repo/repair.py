@@ -19,7 +19,7 @@ from gitopsd.errors import Cause, Failed, GitopsdError, Transient
 from gitopsd.repo import memory as remembered
 from gitopsd.repo.aside import Aside
 from gitopsd.repo.rebuild import Rebuild
-from gitopsd.repo.traces import Traces
+from gitopsd.repo.traces import WITHHELD, Traces
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, CommandFailed, Processes
@@ -79,7 +79,7 @@ class Repair:
         )
 
     def kept(self) -> tuple[Notice, ...]:
-        """Name what repairs have kept, with the commands that remove it."""
+        """Name what is kept for the person, with the commands that show and remove it."""
         places, refs = self._traces.kept()
         git, found = f"git -C {self._directory}", []
         for place in places:
@@ -87,8 +87,11 @@ class Repair:
             what = f"what a repair took out of the way is in {path} until you remove it"
             found.append(Notice(what=what, advice=f"ls -R {path}; rm -r {path}"))
         for ref in refs:
-            what = f"commits that only jj knew when it was damaged are kept as {ref} until you remove it"
-            found.append(Notice(what=what, advice=f"{git} log -p {ref}; {git} update-ref -d {ref}"))
+            show, what = "log -p", "commits that only jj knew when it was damaged are kept"
+            if ref.startswith(WITHHELD):
+                show, what = "show", "an edit that is not published, since it holds what looks like a secret, is kept"
+            what = f"{what} as {ref} until you remove it"
+            found.append(Notice(what=what, advice=f"{git} {show} {ref}; {git} update-ref -d {ref}"))
         return tuple(found)
 
     async def before(self) -> tuple[Notice, ...]:

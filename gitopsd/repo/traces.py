@@ -19,8 +19,9 @@ _REF = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|ref: refs/\S+)\s*")
 _PACKED = re.compile(r"#.*|\^?[0-9a-f]{40}(?:[0-9a-f]{24})?(?: refs/\S+)?")
 DAMAGED = "gitopsd-damaged-"  # with a number: a directory below .git
 RESCUED = "refs/gitopsd/rescued-"  # with a number
+WITHHELD = "refs/gitopsd/withheld-"  # with a commit of the person that holds a secret, and what is in it only
 _DAMAGED_NAME = re.compile(rf"{DAMAGED}\d+")
-_RESCUED_NAME = re.compile(rf"{RESCUED}\d+")
+_KEPT_NAME = re.compile(rf"{RESCUED}\d+|{WITHHELD}[0-9a-f]+")
 SCRUB = "gitopsd-scrub"  # below .git: there from the beginning of `gitopsctl secrets scrub --rewrite` to its end
 _PROGRAMS = ("git", "jj")  # and all whose names begin so: git-remote-https
 
@@ -113,11 +114,12 @@ class Traces:
         return "".join(whole), whole == lines
 
     def kept(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What repairs have kept: the places below `.git` with damaged files, and the refs of rescued commits."""
+        """What is kept for the person: the places below `.git` with damaged files, and the refs of commits."""
         places = [path.name for path in self._directory.glob(f"{DAMAGED}*") if path.is_dir() and not path.is_symlink()]
-        loose = (str(path.relative_to(self._directory)) for path in self._directory.glob(f"{RESCUED}*"))
+        found = (path for prefix in (RESCUED, WITHHELD) for path in self._directory.glob(f"{prefix}*"))
+        loose = (str(path.relative_to(self._directory)) for path in found)
         packed = (line.rstrip().partition(" ")[2] for line in self.packed_refs()[0].splitlines())
-        refs = {name for name in (*loose, *packed) if _RESCUED_NAME.fullmatch(name)}
+        refs = {name for name in (*loose, *packed) if _KEPT_NAME.fullmatch(name)}
         return tuple(sorted(place for place in places if _DAMAGED_NAME.fullmatch(place))), tuple(sorted(refs))
 
     def earlier(self, ref: str) -> tuple[str, ...]:

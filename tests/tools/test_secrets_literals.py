@@ -15,7 +15,7 @@ from secret_dotfiles import decrypted_as_at_activation, key, left_on_disk, secre
 
 from gitopsd.secrets import literals
 from gitopsd.secrets.literals import Looked
-from gitopsd.types import SyncWord
+from gitopsd.types import Notice, PersonFacts, SyncWord
 
 Make = Callable[..., Host]
 
@@ -367,6 +367,10 @@ async def test_the_daemon_publishes_it_and_another_host_waits_for_its_secrets(
     assert [b.read(path) for path in (".npmrc", ".ssh/id_ed25519")] == [before[".npmrc"], before[".ssh/id_ed25519"]]
 
 
+def kept_notices(facts: PersonFacts) -> list[Notice]:
+    return [each for each in facts.notices if "is kept as refs/gitopsd/withheld-" in each.what]
+
+
 @pytest.mark.parametrize("captured", [False, True], ids=["in the home", "captured already"])
 async def test_an_edit_on_another_host_meanwhile_is_kept_and_does_not_bring_the_secret_back(
     a: Host, host: Make, decrypted: Path, captured: bool
@@ -388,6 +392,12 @@ async def test_an_edit_on_another_host_meanwhile_is_kept_and_does_not_bring_the_
         (notice,) = [each for each in facts.notices if "is not published, and kept in" in each.what]
         assert notice.path == ".npmrc"
         assert "# mine" in b.run("sh", "-c", notice.advice)
+        (later,) = kept_notices(await b.sync())
+        show, remove = later.advice.split("; ")
+        assert "+# mine" in b.run("sh", "-c", show)
+        assert kept_notices(await b.sync()) == [later]
+        b.run("sh", "-c", remove)
+        assert kept_notices(await b.sync()) == []
     for _ in range(3):
         await a.sync()
         await b.sync()
