@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from e2e.page import type_page
 from e2e.scene import BROKEN_SSHD, HELLO, Scene, set_up
 from lab import Host, Lab
 
@@ -109,6 +110,26 @@ def test_golden_generation(lab: Lab, mode: str) -> None:
     assert golden(malphas) == malphas.booted_system() == malphas.boot_default() != good
     assert "Boot failure count: 0 / 2" in malphas.run(["gitopsctl", "boot", "status"]).stdout
     assert status(malphas)["boot"]["verdict"] == "good"
+
+
+def test_a_revision_that_was_rolled_back_at_boot_gets_another_chance_as_the_page_says(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    good = malphas.current_system()
+    malphas.write("/etc/ssh-is-fine", "yes\n")
+    deploy(scene, malphas, "needs a file", sshd_service=NEEDS_A_FILE)
+    again = malphas.boot_default()
+    malphas.run(["rm", "/etc/ssh-is-fine"])
+    malphas.reboot(timeout=120)
+    assert malphas.booted_system() == malphas.boot_default() == good != again
+    malphas.until(lambda: status(malphas)["rejected"], what="the rejection")
+    malphas.write("/etc/ssh-is-fine", "yes\n")
+    type_page("how-to/recover-a-boot.md", scene.hosts)
+    assert malphas.current_system() == malphas.boot_default() == again
+    assert status(malphas)["rejected"] == []
+    malphas.reboot(timeout=60)
+    malphas.until(lambda: golden(malphas) == again, what="that it is blessed")
+    assert malphas.booted_system() == malphas.boot_default() == again
 
 
 ISSUE = "/run/issue.d/gitopsd.issue"

@@ -85,6 +85,20 @@ def test_who_may_do_what_is_decided_by_who_asks(lab: Lab) -> None:
         assert "rain" in seen  # that there is such a person is no secret
 
 
+def test_no_script_of_a_persons_dotfiles_becomes_root_not_even_by_sudo_without_a_password(lab: Lab) -> None:
+    scene = set_up(lab, "malphas")
+    malphas = scene.hosts["malphas"]
+    malphas.write("/etc/sudoers.d/rain", f"{USER} ALL=(ALL) NOPASSWD: ALL\n", mode=0o440)
+    assert malphas.sh("sudo -n id -u", user=USER).stdout == "0\n"  # it does work for the person
+    script = "#!/bin/sh\nid -u >~/who\nsudo -n id -u >~/root 2>~/refused || true\n"
+    scene.forge.push_change("dotfiles", {"run_once_become-root.sh": script, "dot_other": "other\n"}, "a script")
+    malphas.run(["gitopsctl", "sync"], user=USER)
+    assert malphas.read(f"/home/{USER}/.other") == "other\n"
+    assert malphas.read(f"/home/{USER}/who") == malphas.sh("id -u", user=USER).stdout != "0\n"
+    assert malphas.read(f"/home/{USER}/root") == ""
+    assert "no new privileges" in malphas.read(f"/home/{USER}/refused")
+
+
 def test_a_daemon_that_is_not_there_is_exit_status_3(lab: Lab) -> None:
     malphas = set_up(lab, "malphas", dotfiles=False).hosts["malphas"]
     malphas.run(["systemctl", "stop", "gitopsd.socket", "gitopsd.service"])

@@ -176,9 +176,18 @@ def test_setting_up_settling_a_conflict_leaving_a_host_alone_and_going_back(lab:
     acts = {"another generation runs": lambda: deploy("one")}
     type_page("how-to/suspend-and-roll-back.md", scene.hosts, acts)
     assert malphas.current_system() == malphas.boot_default() == first
-    acts = {"a generation after it runs": lambda: deploy("two")}
+
+    def lose_the_daemon() -> None:
+        assert malphas.current_system() == malphas.boot_default() == first
+        deploy("three")
+        malphas.run(["systemctl", "stop", "gitopsd.socket", "gitopsd.service"])
+        assert malphas.boot_default() != first
+
+    acts = {"a generation after it runs": lambda: deploy("two"), "the daemon is gone": lose_the_daemon}
     type_page("how-to/pin-golden-and-roll-back.md", scene.hosts, acts)
-    assert malphas.current_system() == malphas.boot_default() == first
+    assert malphas.current_system() != malphas.boot_default() == first
+    malphas.reboot(timeout=60)
+    assert malphas.booted_system() == malphas.current_system() == malphas.boot_default() == first
 
 
 def test_another_distribution(lab: Lab) -> None:

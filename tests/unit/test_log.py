@@ -62,6 +62,31 @@ def test_message_ids_are_unique_and_well_formed() -> None:
     assert all(re.fullmatch("[0-9a-f]{32}", identifier) for identifier in MESSAGE_IDS.values())
 
 
+def test_message_ids_never_change() -> None:
+    """What people alert on: an event may be added, with an id of its own."""
+    ends = {
+        "cycle finished": "01",
+        "cycle failed": "02",
+        "deployed": "03",
+        "rolled back": "04",
+        "revision rejected": "05",
+        "blocked": "06",
+        "changes parked": "07",
+        "cycle resumed": "08",
+        "state file damaged": "09",
+        "configuration refused": "0a",
+        "build failed": "0b",
+        "offline for long": "0c",
+        "restarting": "0d",
+        "golden pinned": "0e",
+        "boot bad": "0f",
+        "boot rollback": "10",
+        "notification dropped": "11",
+    }
+    for event, end in ends.items():
+        assert MESSAGE_IDS[event] == f"0e4ac1bb5a4c4e7f8d3bfb4c2f4d8a{end}"
+
+
 def test_without_journal_and_terminal_lines_are_json() -> None:
     code = "from gitopsd.daemon.log import set_up; import structlog; set_up(); structlog.get_logger().info('hello', cycle=3)"
     done = subprocess.run(
