@@ -53,7 +53,6 @@ _PROGRAMMING = frozenset(("count", "limit", "max", "num", "per", "usage", "budge
 _PLACEHOLDER = re.compile(
     r"""(?ix) ^(?: (?:x|\*|\.|-|_|•|0|\?){3,} | .*(?:change[-_ ]?me|replace[-_ ]?me|your[-_ ]|example|dummy|sample
     |placeholder|redacted|goes[-_ ]?here|[-_]here$|\*{3}removed\*{3}|insert[-_ ]|put[-_ ]your|not[-_ ]?(?:a|the|my)?[-_ ]?(?:real|secret)|fixme|todo|fake|test[-_ ]?only).*
-    | [a-z]+(?:[-_][a-z]+)*[-_](?:password|secret|token|key)
     | \S*(?:…|\*{3,}) | \S{1,20}\.{3}  # cut short
     | <.*> | \[.*\] | (?:my|the|a|some|test|dev|super|top|very|your\w*?)?[-_ ]?(?:secret|password|passwd|pass|token|api[-_]?key|key|passphrase|value|string
     |user|username|login|foo|bar|baz|test|none|null|nil|true|false|yes|no|on|off|ask|prompt|auto|default|always|never
@@ -62,6 +61,10 @@ _PLACEHOLDER = re.compile(
     | s3cre?t|s3cr3t|sekrit|hunter2|postgres|root|admin|guest|changeit|raspberry  # not with digits: then it is somebody's
     | error|warning|ignore|absent|present )$""",
 )
+# What a placeholder ends in, and what stands before it then. Other words before it are somebody's: `blue_river_key`.
+_CALLED = re.compile(r"[a-z]+(?:[-_][a-z]+)*[-_](?:password|secret|token|key)", re.IGNORECASE)
+_BEFORE = _PAIRS | _words("""a bot database demo dev dummy fake github gitlab jwt local login mail mqtt my mysql new oauth old
+    passwd password postgres public redis root server smtp some super test the token top very vpn wifi your""")
 _SHOUTED = re.compile(
     r"_*[A-Z_]*(?:SECRET|TOKEN|PASSWORD|APIKEY|API_KEY)[A-Z_]*|__[A-Z][A-Z_]+__"
 )  # in capitals, for another
@@ -87,6 +90,10 @@ _KEY_COMBINATION = re.compile(
 )
 _HASH_OF_PASSWORD = re.compile(
     r"^\$(?:[156y]|2[aby]|7|argon2\w*|scrypt|gy|pbkdf2[\w-]*)\$|^\{(?:(?:SSHA|SHA|CRYPT)|[0-9a-f]{40}\S{8})"
+)
+# What is a piece of a program, a path, an address or a pattern.
+_STRUCTURE = re.compile(
+    r"""[\s"'`]|^[$%]?[({][{(]|^\$|\$[\w({]|[({\[].*[)}\]]|://|::|->|/.*/|\\[^nrt]|ENC\[|EJ\[|\.\w+\(|%[\w-]*%|[{}]|(?:\*{3}|\.{3}|…)$"""
 )
 _AT = re.compile(r"(?P<before>[^@]+)@[a-z][a-z.,-]+")  # `password@host`, `password@read,add`
 _UUID = re.compile(r"(?i)^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -161,6 +168,7 @@ def is_reference(value: str) -> bool:
         or _has_row(text)
         or (len(text) >= 12 and max(Counter(text).values()) > 0.6 * len(text))
         or _PLACEHOLDER.match(text)
+        or (_CALLED.fullmatch(text) and _BEFORE.intersection(words(text)[:-1]))
         or _REFERENCE.match(text)
         or _HASH_OF_PASSWORD.match(text)
         or _KEY_COMBINATION.fullmatch(text)
@@ -221,6 +229,24 @@ def is_words(value: str) -> bool:
         and sum(map(len, found)) >= 3.4 * len(found)
         and all(re.search(r"[aeiouy]", word) for word in found if len(word) > 3)
     )
+
+
+def looks_chosen(value: str) -> bool:
+    """Whether a value is letters, digits and signs so mixed that nothing is named so, whatever it begins with.
+
+    What says where a secret is, is made of words: `$DB_PASSWORD`, `(getpass)`, `--stdin`, `@file`.
+    """
+    if len(value) < 6 or _STRUCTURE.search(value) or _HASH_OF_PASSWORD.match(value) or is_uuid(value.strip("{}")):
+        return False
+    kinds = [kind for kind, _ in itertools.groupby(value, _kind_of) if kind]
+    return len(kinds) > 3 and {"letter", "digit"} <= set(kinds) and not is_example(value) and not is_filler(value)
+
+
+def _kind_of(sign: str) -> str:
+    """What a character counts as where letters and digits follow each other; nothing if names have it."""
+    if sign.isalpha():
+        return "letter"
+    return "digit" if sign.isdigit() else "sign" if sign in "!#%&*+,;?@^|~" else ""
 
 
 def looks_made_up(value: str) -> bool:

@@ -37,6 +37,10 @@ _PAIR = re.compile(
         |'(?P<single>[^'\n]*)'|(?P<bare>[^\s"'`#;,&|<>)}\]][^\s"'`;,&|<>)}\]]*))""",
     re.VERBOSE,
 )
+# A line that is a name and its value, and nothing else: whatever sign is in the value is a part of it then.
+_ALONE = re.compile(
+    r"""\s*(?:(?:export|set|local|-)\s+)?["']?(?P<key>[A-Za-z_][\w.-]{0,120})["']?\s*[:=]\s*(?P<quote>["']?)(?P<value>[^\s"'`]{6,200})(?P=quote)\s*[,;]?\s*"""
+)
 _CONTINUED = re.compile(
     r"""(?P<head>(?<![\w.-])[\w.-]{1,120}["']?\s*(?P<sign>[:=]))\s*(?P<folded>[>|][+-]?\d?|\\)?\s*$"""
 )
@@ -639,6 +643,16 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         and _is_secret(words["key"], words["value"], quoted=True)
     ):
         yield "literal-after-secret-key", words["value"]
+    if (
+        (alone := _ALONE.fullmatch(line))
+        and keys.names_secret(alone["key"])
+        and not keys.names_encrypted(alone["key"])
+        and _is_for_people(keys.words(alone["key"]))
+        and keys.looks_chosen(alone["value"])
+        and (alone["quote"] or alone["value"].startswith("(") or not keys.is_call(alone["value"]))
+        and not _PUBLIC.match(alone["value"])
+    ):
+        yield "literal-after-secret-key", alone["value"]
     for match in _QUERY.finditer(line):
         key = match["key"]
         if (keys.names_secret(key) or keys.names_key(key) or key.lower() in _QUERY_KEYS) and _is_key(match["value"]):
@@ -739,8 +753,9 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
     if not quoted and re.fullmatch(r"[A-Za-z]+(?:[-_.][A-Za-z]+)*", value):
         if value.isalpha() and re.search(r"[A-Z]{2}", value) and re.search(r"[a-z][A-Z]", value):
             return True
-        said = {"password", "passwd", "pass", "pw", "passphrase", "pwd"} & set(named)
-        return len(value) >= 8 and bool(said or any(word.endswith(("pass", "password")) for word in named))
+        return len(value) >= 8 and _is_password(named)
+    if re.fullmatch(r"[a-z]+(?:[-_][a-z]+)+", value) and _is_password(named):
+        return len(value) >= 8  # `correct-horse-battery`: what is so called is somebody's
     # The name of an environment variable, or of something: words, and nothing that was made up.
     return not (_SHOUTED.fullmatch(value) or re.fullmatch(r"_*[a-z]+(?:[-_./][a-z]+)+", value))
 
@@ -749,6 +764,11 @@ def _is_for_people(named: Sequence[str]) -> bool:
     if tuple(named[-2:]) in _BY_SERVICES:
         return False
     return bool(_FOR_PEOPLE.intersection(named)) or any(word.endswith(("pass", "password")) for word in named)
+
+
+def _is_password(named: Sequence[str]) -> bool:
+    said = {"password", "passwd", "pass", "pw", "passphrase", "pwd"}
+    return any(word in said or word.endswith(("pass", "password")) for word in named)
 
 
 def _is_key(value: str) -> bool:

@@ -313,3 +313,48 @@ def test_a_word_of_manuals_with_something_of_somebodys_added_is_a_password(value
 @pytest.mark.parametrize("value", ["raspberry", "admin", "changeit", "password", "hunter2"])
 def test_what_only_manuals_and_defaults_have_is_none(value: str) -> None:
     assert lines(f"password = {value}\n") == []
+
+
+@pytest.mark.parametrize(
+    "mark", ["(", "\\n", "--", "-", "@", "!", "~", "/", "<", "|", ",", ";", "&", ")", "#", "%", "age:"]
+)
+@pytest.mark.parametrize("form", ["password = {}", "DB_PASSWORD={}", "  password: {}", '"password": "{}",'])
+def test_a_password_may_begin_with_any_sign(mark: str, form: str) -> None:
+    assert lines(form.format(f"{mark}kq7wR2m9")) == [1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "(",
+            "()",
+            "(getpass)",
+            "(str, None)",
+            "\\n",
+            "--",
+            "--stdin",
+            "--password-file=x",
+            "@file",
+            "~/x",
+            "</dev/null",
+        ),
+        *("$PASSWORD", "${db_password}", "%(password)s", "env.R2_SECRET_KEY", "Pj5T8k****", "x.b64Std,", "(?:a1b2c3)"),
+    ],
+)
+def test_what_says_where_a_password_comes_from_is_none(value: str) -> None:
+    assert lines(f"password = {value}\n") == []
+
+
+@pytest.mark.parametrize("value", ["river_token", "blue_river_key", "garden-secret", "correct-horse-battery-staple"])
+@pytest.mark.parametrize("form", ["password = {}", 'password = "{}"', "SMTP_PASS={}", '"passphrase": "{}"'])
+def test_words_are_a_password_too(value: str, form: str) -> None:
+    assert lines(form.format(value)) == [1]
+
+
+@pytest.mark.parametrize(
+    "value", ["api_token", "access-token", "db_password", "your_secret_key", "my-token", "auth_key"]
+)
+def test_what_a_secret_is_called_is_none(value: str) -> None:
+    assert lines(f"password = {value}\n") == []
+    assert lines(f'password = "{value}"\n') == []
