@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from gitopsd.errors import Failed
+from gitopsd.repo.vet import MESSAGE
 from gitopsd.secrets import data, decisions, keys, literals, rules
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.allow import parse_allowed
@@ -29,6 +30,7 @@ TEMPLATES = tuple(f".chezmoi.{kind}.tmpl" for kind in ("toml", "yaml", "yml", "j
 _PERSONAL = frozenset(
     ("email", "mail", "phone", "mobile", "address", "street", "iban", "birthday", "tax", "ip", "ssid", "mac", "account")
 )
+_WHOLE_FILE = ("not-encrypted", "key-store")
 _AT_ONCE = 32 * 1024 * 1024  # bytes of old versions that are scanned with one command
 _LARGEST = 4 * 1024 * 1024  # bytes; an old version that is larger is no dotfile
 
@@ -134,6 +136,28 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         return f"Definition(path={self.path!r}, line={self.line})"
 
 
+class Past(msgspec.Struct, frozen=True, kw_only=True):
+    """What looks like a secret in the history.
+
+    Args:
+        hit: what was found.
+        path: the file; `MESSAGE` if it is in the message of a commit or a tag.
+        shown: the path as it may be told.
+        commit: one that has it, or a tag.
+        is_plain: the value stands there as it is.
+
+    """
+
+    hit: Hit
+    path: str
+    shown: str
+    commit: str
+    is_plain: bool
+
+    def __repr__(self) -> str:  # the value must not get into a log by way of a message
+        return f"Past({self.hit!r}, {self.commit})"
+
+
 class Auditor:
     """Audits the dotfiles of one person.
 
@@ -165,7 +189,7 @@ class Auditor:
         return Audit(
             variables=variables,
             literals=tuple(each.literal for each in places),
-            history=tuple([await self._finding(hit, path, commit) for hit, path, commit in await self.past()])
+            history=tuple([await self._finding(each.hit, each.shown, each.commit) for each in await self.past()])
             if history
             else (),
         )
@@ -197,9 +221,9 @@ class Auditor:
                     continue
                 line = data.defined_at(path, raw.decode(errors="replace"), name)
                 found.setdefault(name, []).append(Definition(path=path, line=line, value=value))
-        known = {name: found[name][0].value for name in found}
+        known = {name: [each.value for each in where] for name, where in found.items()}
         for name, value in data.leaves(await self._home.data()).items():
-            if not name.startswith("chezmoi.") and known.get(name) != value:
+            if not name.startswith("chezmoi.") and value not in known.get(name, ()):
                 found.setdefault(name, []).append(Definition(path=CONFIGURATION, line=0, value=value))
         for path in TEMPLATES:
             for name, line in data.prompted(files.get(path, b"").decode(errors="replace")).items():
@@ -242,7 +266,9 @@ class Auditor:
         for each in variables:
             texts = [str(one.value) for one in definitions[each.name] if isinstance(one.value, str | int | float)]
             if each.kind is Kind.secret and any(texts):
-                name = literals.distinct(re.sub(r"[^A-Za-z0-9_-]", "_", each.name), names.values())
+                name = literals.distinct(
+                    re.sub(r"[^A-Za-z0-9_-]", "_", ".".join(data.keys_of(each.name))), names.values()
+                )
                 names |= {text: name for text in texts if text and text not in names}
         return names
 
@@ -306,50 +332,66 @@ class Auditor:
             found.setdefault(each.literal.fingerprint, (each.literal.path, each.literal.name))
         return found
 
-    async def past(self) -> list[tuple[Hit, str, str]]:
-        """What looks like a secret in any commit that a ref leads to: the place, its path, and a commit that has it."""
+    async def past(self) -> list[Past]:
+        """What looks like a secret in any commit that a ref leads to, in its files and messages; and in those of tags."""
         listed = (await self._git.run("cannot list the history", "rev-list", "--objects", "--all")).stdout
         form = "--batch-check=%(objecttype) %(objectname) %(objectsize) %(rest)"
         asked = listed.encode(errors="surrogateescape")
         answers = (await self._git.run("cannot list the history", "cat-file", form, stdin=asked)).stdout
         rows = [line.split(" ", 3) for line in answers.split("\n")]
-        blobs = [(row[1], int(row[2]), row[3]) for row in rows if len(row) == 4 and row[0] == "blob"]
+        # Of a commit and a tag, the message is what a person wrote.
+        named = {"blob": "", "commit": MESSAGE, "tag": MESSAGE}
+        objects = [(row[1], int(row[2]), named[row[0]] or row[3]) for row in rows if len(row) == 4 and row[0] in named]
         current = await self.files()
         patterns = rules.encryption_rules(current.get(".sops.yaml", b""))
         allowed = parse_allowed(current.get(ALLOW_FILE, b""))
         decided = decisions.parse(current.get(decisions.FILE, b"")).decisions
         secret_names = {name for name, kind in decided.items() if kind is Kind.secret}
-        found: dict[tuple[str, str, str], tuple[Hit, str, str]] = {}
+        found: dict[tuple[str, str, str], tuple[Past, str]] = {}
         batch: list[tuple[str, str]] = []
         size = 0
-        for blob, length, path in [*blobs, ("", _AT_ONCE, "")]:
+        for name, length, path in [*objects, ("", _AT_ONCE, "")]:
             if batch and size + length > _AT_ONCE:
                 await self._scan_past(batch, patterns, secret_names, found)
                 batch, size = [], 0
-            if blob and length <= _LARGEST:
-                batch.append((blob, path))
+            if name and length <= _LARGEST:
+                batch.append((name, path))
                 size += length
         left = [
-            each
-            for each in found.values()
-            if not any(entry.path == each[1] and entry.matches(each[0].value) for entry in allowed)
+            (each, name)
+            for each, name in found.values()
+            if not any(entry.path == each.path and entry.matches(each.hit.value) for entry in allowed)
         ]
-        return [(hit, path, await self._commit_of(blob)) for hit, path, blob in left]
+        return [
+            each
+            if each.path == MESSAGE
+            else msgspec.structs.replace(each, commit=await self._commit_of(name) or each.commit)
+            for each, name in left
+        ]
 
     async def _scan_past(
         self,
         batch: list[tuple[str, str]],
         patterns: tuple[re.Pattern[str], ...],
         secret_names: set[str],
-        found: dict[tuple[str, str, str], tuple[Hit, str, str]],
+        found: dict[tuple[str, str, str], tuple[Past, str]],
     ) -> None:
-        contents = await self._git.contents([blob for blob, _ in batch])
-        files = [(path, contents[blob]) for blob, path in batch]
+        contents = await self._git.contents([name for name, _ in batch])
+        files = [
+            (path, contents[name].partition(b"\n\n")[2] if path == MESSAGE else contents[name]) for name, path in batch
+        ]
         scanned = await self.gate.scan(files, patterns, secret_names)
         self._check_scanner()
-        for (blob, path), hits in zip(batch, scanned, strict=True):
+        for (name, path), (_, content), hits in zip(batch, files, scanned, strict=True):
             for hit in hits:
-                found.setdefault((path, hit.rule, hit.value), (hit, path, blob))
+                past = Past(
+                    hit=hit,
+                    path=path,
+                    shown=printable(rules.shown(path, hits)),
+                    commit=name if path == MESSAGE else "",
+                    is_plain=hit.rule not in _WHOLE_FILE and hit.value.encode(errors="replace") in content,
+                )
+                found.setdefault((path, hit.rule, hit.value), (past, name))
 
     async def _commit_of(self, blob: str) -> str:
         arguments = ("log", "--all", "--format=%H", "--reverse", f"--find-object={blob}")

@@ -1,5 +1,6 @@
 """Data of chezmoi: where its variables are defined and used. Pure; what only chezmoi can parse is handed in parsed."""
 
+import functools
 import json
 import re
 import tomllib
@@ -7,10 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 _STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
-_YAML_KEY = re.compile(r"""^(?P<indent> *)(?P<quote>["']?)(?P<key>[\w.-]+)(?P=quote)\s*:(?P<rest>.*)$""")
-_TOML_TABLE = re.compile(r"^\s*\[(?P<table>[\w.\"'-]+)\]\s*(?:#.*)?$")
-_TOML_KEY = re.compile(r"^\s*(?P<key>[\w.\"'-]+)\s*=\s*(?P<rest>.*)$")
+_YAML_KEY = re.compile(
+    r"""^(?P<indent> *)(?P<quote>["']?)(?P<key>(?<=")[^"\n]+|(?<=')[^'\n]+|[\w.-]+(?: [\w.-]+)*)(?P=quote)\s*:(?P<rest>.*)$"""
+)
+_TOML_TABLE = re.compile(r"""^\s*\[(?P<table>(?:"[^"\n]*"|'[^'\n]*'|[\w.-])+)\]\s*(?:#.*)?$""")
+_TOML_KEY = re.compile(r"""^\s*(?P<key>(?:"[^"\n]*"|'[^'\n]*'|[\w.-])+)\s*=\s*(?P<rest>.*)$""")
+_TOML_QUOTED = re.compile(r"""(?P<quote>["'])(?P<key>[^"'\n]*)(?P=quote)""")
 _PROMPT = re.compile(r"""\bprompt\w*Once\s+\.\s+"(?P<key>[\w.]+)"|(?P<key2>\w+)\s*[=:]\s*\{\{[^}]*\bprompt\w*\b""")
+
+_PLAIN_KEY = re.compile(r"[^\s.\"]+")
+_KEY = re.compile(r"""\"(?:[^\"\\]|\\.)*\"|[^.]+""")
 
 Leaves = dict[str, Any]
 
@@ -32,12 +39,40 @@ def is_special(path: str) -> bool:
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Leaves:
-    """The scalars of a tree by their names with dots between; lists count as one."""
+    """The scalars of a tree by their names with dots between; lists of scalars count as one.
+
+    What is in a list of tables has its number in its name: `accounts.0.password`. A key with a dot or a blank in it stands
+    in quotes, so that it is no other variable's: `"my.token"`.
+    """
     found: Leaves = {}
     for key, value in tree.items():
-        name = f"{prefix}{key}"
-        found |= leaves(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+        name = f"{prefix}{_named(key)}"
+        found |= _leaves_of(name, value)
     return found
+
+
+def _leaves_of(name: str, value: Any) -> Leaves:
+    if isinstance(value, Mapping):
+        return leaves(value, f"{name}.")
+    if isinstance(value, list) and any(isinstance(each, Mapping | list) for each in value):
+        found: Leaves = {}
+        for number, each in enumerate(value):
+            found |= _leaves_of(f"{name}.{number}", each)
+        return found
+    return {name: value}
+
+
+def _named(key: str) -> str:
+    return key if _PLAIN_KEY.fullmatch(key) else json.dumps(key, ensure_ascii=False)
+
+
+def _named_toml(keys: str) -> str:
+    return _TOML_QUOTED.sub(lambda match: _named(match["key"]), keys)
+
+
+def keys_of(name: str) -> list[str]:
+    """The keys that lead to a variable, see `leaves`."""
+    return [json.loads(key) if key.startswith('"') else key for key in _KEY.findall(name)]
 
 
 def parse_plain(path: str, raw: bytes) -> Mapping[str, Any] | None:
@@ -61,10 +96,10 @@ def without(path: str, raw: bytes, name: str) -> bytes:
     if path.endswith(".json"):
         tree = json.loads(text)
         branch = tree
-        *parents, last = name.split(".")
+        *parents, last = keys_of(name)
         for parent in parents:
-            branch = branch[parent]
-        del branch[last]
+            branch = branch[int(parent) if isinstance(branch, list) else parent]
+        del branch[int(last) if isinstance(branch, list) else last]
         return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()
     gone = {number for number, _ in _lines_of(path, text, name)}
     lines = text.splitlines(keepends=True)
@@ -74,9 +109,9 @@ def without(path: str, raw: bytes, name: str) -> bytes:
 def _lines_of(path: str, text: str, name: str) -> Iterator[tuple[int, str]]:
     """The lines that define a variable, the first of them with its name."""
     if path.endswith(".json"):
-        last = name.rpartition(".")[2]
+        last = json.dumps(keys_of(name)[-1], ensure_ascii=False)
         for number, line in enumerate(text.splitlines(), 1):
-            if re.search(rf'"{re.escape(last)}"\s*:', line):
+            if re.search(rf"{re.escape(last)}\s*:", line):
                 yield number, line
                 return
         return
@@ -98,7 +133,7 @@ def _yaml_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
             continue
         while stack and stack[-1][0] >= indent:
             stack.pop()
-        stack.append((indent, found["key"]))
+        stack.append((indent, _named(found["key"])))
         if ".".join(key for _, key in stack) == name:
             inside = indent
             yield number, line
@@ -113,9 +148,9 @@ def _toml_lines(text: str, name: str) -> Iterator[tuple[int, str]]:
                 return
             continue
         if found := _TOML_TABLE.match(line):
-            table = found["table"].replace('"', "").replace("'", "")
+            table = _named_toml(found["table"])
         elif found := _TOML_KEY.match(line):
-            key = found["key"].replace('"', "").replace("'", "")
+            key = _named_toml(found["key"])
             if (f"{table}.{key}" if table else key) == name:
                 yield number, line
                 quote = found["rest"][:3]
@@ -132,14 +167,14 @@ def names_by_line(path: str, text: str) -> dict[int, str]:
     for number, line in enumerate(text.splitlines(), 1):
         if path.endswith(".toml"):
             if match := _TOML_TABLE.match(line):
-                table = match["table"].replace('"', "").replace("'", "") + "."
+                table = _named_toml(match["table"]) + "."
             elif match := _TOML_KEY.match(line):
-                found[number] = table + match["key"].replace('"', "").replace("'", "")
+                found[number] = table + _named_toml(match["key"])
         elif match := _YAML_KEY.match(line):
             indent = len(match["indent"])
             while stack and stack[-1][0] >= indent:
                 stack.pop()
-            stack.append((indent, match["key"]))
+            stack.append((indent, _named(match["key"])))
             found[number] = ".".join(key for _, key in stack)
     return found
 
@@ -159,7 +194,7 @@ def uses(text: str, names: Mapping[str, Any]) -> dict[str, list[tuple[int, str]]
         code = _STRING.sub('""', text[begins:ends])
         start = text.rfind("\n", 0, begins) + 1
         for name in names:
-            if _reference(name).search(code):
+            if _reference(name).search(code) or _indexed(name).search(text, begins, ends):
                 line = text.count("\n", 0, begins) + 1
                 found.setdefault(name, []).append((line, text[start:begins]))
     return found
@@ -194,9 +229,11 @@ def replaced(text: str, by: Callable[[str], str]) -> str:
 
 def _rewritten(action: str, expressions: Mapping[str, str]) -> str:
     for name, expression in expressions.items():
-        alone = re.fullmatch(rf"(\{{\{{-?\s*)\$?\.{re.escape(name)}(\s*-?\}}\}})", action)
+        either = rf"(?:\$?\.{re.escape(name)}|{_indexed(name).pattern})"
+        alone = re.fullmatch(rf"(\{{\{{-?\s*){either}(\s*-?\}}\}})", action)
         if alone:
             return f"{alone[1]}{expression}{alone[2]}"
+        action = _indexed(name).sub(lambda _: f"({expression})", action)  # noqa: B023
         pieces, at = [], 0
         for string in _STRING.finditer(action):
             pieces += [_reference(name).sub(lambda _: f"({expression})", action[at : string.start()]), string.group()]  # noqa: B023
@@ -207,3 +244,17 @@ def _rewritten(action: str, expressions: Mapping[str, str]) -> str:
 
 def _reference(name: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.)\]])\$?\.{re.escape(name)}(?![\w.])")
+
+
+@functools.cache
+def _indexed(name: str) -> re.Pattern[str]:
+    """`index . "my-token"`, as a name that has to be in quotes is said; with the first keys dotted, perhaps."""
+    keys = keys_of(name)
+    ways = []
+    for split in range(len(keys)):
+        dotted = ".".join(map(re.escape, keys[:split]))
+        rest = "".join(
+            rf"\s+(?:{re.escape(json.dumps(key, ensure_ascii=False))}|`{re.escape(key)}`)" for key in keys[split:]
+        )
+        ways.append((rf"\$?\.{dotted}" if dotted else r"(?:\.|\$\.?)") + rest)
+    return re.compile(rf"(?<![\w.$])index\s+(?:{'|'.join(ways)})(?=[\s)|}}-])(?!\s+[\"`.$\d])")

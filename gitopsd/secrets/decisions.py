@@ -7,12 +7,14 @@ against it, be it as short as a PIN.
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
 from gitopsd.errors import Failed
 from gitopsd.secrets.allow import quoted
 from gitopsd.secrets.keys import Kind
+from gitopsd.tools.git import printable
 
 FILE = ".gitopsd/secrets.toml"
 _HEADER = """\
@@ -22,6 +24,12 @@ _HEADER = """\
 _LITERALS = """\
 # What stands in a file as it is, by the fingerprint that the audit shows on the host where this was decided.
 """
+
+
+_ROW = re.compile(
+    r"""(?P<head>\s*(?P<key>"(?:[^"\\\n]|\\.)*"|'[^'\n]*'|[\w-]+)\s*=\s*)(?:"[^"\n]*"|'[^'\n]*'|\{[^}\n]*\})""",
+    re.ASCII,
+)
 
 
 class Literal(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +69,16 @@ def parse(raw: bytes) -> Decisions:
     """
     try:
         found = msgspec.convert(tomllib.loads(raw.decode()), type=Decisions)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _unreadable(str(error)) from error
-    for each in found.literals.values():
+    except msgspec.ValidationError as error:
+        # What stands there instead may be anything, a value too: it is not repeated, not by way of the cause either.
+        raise _unreadable(re.sub(r"(?s)(Invalid enum value) .* - at", r"\1 - at", str(error))) from None
+    for fingerprint, each in found.literals.items():
         if not is_name(each.name):
-            raise _unreadable(f"{each.name!r} is no name of a secret: letters, digits, `_` and `-`")
+            raise _unreadable(
+                f"the name for {printable(fingerprint)} is no name of a secret: letters, digits, `_` and `-`"
+            )
     return found
 
 
@@ -79,6 +92,50 @@ def encode(decisions: Decisions) -> bytes:
             f"{_key(name)} = {{ {_table(each)} }}\n" for name, each in sorted(decisions.literals.items())
         )
     return text.encode()
+
+
+def updated(raw: bytes, decisions: Decisions) -> bytes:
+    """The file with these decisions; what else a person wrote there, their comments and the order, is as it was.
+
+    Raises:
+        Failed: the file has a form in which this is not possible.
+
+    """
+    if not raw.strip():
+        return encode(decisions)
+    known, lines = parse(raw), raw.decode().splitlines()
+    for name, kind in sorted(decisions.decisions.items()):
+        if known.decisions.get(name) is not kind:
+            _put(lines, "decisions", _key(name), f'"{kind.value}"')
+    for name, each in sorted(decisions.literals.items()):
+        if known.literals.get(name) != each:
+            _put(lines, "literals", _key(name), f"{{ {_table(each)} }}")
+    result = "".join(f"{line}\n" for line in lines).encode()
+    with suppress(Failed):
+        if parse(result) == decisions:
+            return result
+    raise Failed(
+        f"{FILE} cannot be extended without losing what you wrote there",
+        meaning="nothing was changed",
+        advice=f'in {FILE}, write each decision in a line of its own, NAME = "secret", below [decisions]',
+    )
+
+
+def _put(lines: list[str], table: str, key: str, value: str) -> None:
+    """Write one decision into the lines of the file: in its line, or behind the last one of its table."""
+    heads = [number for number, line in enumerate(lines) if re.match(r"\s*\[", line)]
+    start = next((number for number in heads if re.match(rf"\s*\[\s*{table}\s*\]\s*(?:#|$)", lines[number])), -1)
+    if start < 0:
+        lines += ["", *(_LITERALS.splitlines() if table == "literals" else ()), f"[{table}]", f"{key} = {value}"]
+        return
+    end = next((number for number in heads if number > start), len(lines))
+    for number in range(start + 1, end):
+        if (row := _ROW.match(lines[number])) and tomllib.loads(f"{row['key']} = 0") == tomllib.loads(f"{key} = 0"):
+            lines[number] = f"{row['head']}{value}{lines[number][row.end() :]}"
+            return
+    while end > start + 1 and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
+        end -= 1
+    lines.insert(end, f"{key} = {value}")
 
 
 def is_name(text: str) -> bool:

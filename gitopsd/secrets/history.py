@@ -17,9 +17,8 @@ import msgspec
 
 from gitopsd.errors import Failed
 from gitopsd.repo.traces import SCRUB
-from gitopsd.secrets.audit import Auditor
+from gitopsd.secrets.audit import Auditor, Past
 from gitopsd.secrets.migrate import plaintext_place
-from gitopsd.secrets.rules import Hit
 from gitopsd.tools.filter_repo import FilterRepo
 from gitopsd.tools.git import Git, printable
 from gitopsd.tools.jj import Jj
@@ -27,7 +26,9 @@ from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding
 
 BACKUPS = ".local/state/gitopsd/backups"  # below the home
-_WHOLE_FILE = ("not-encrypted", "key-store")
+# Refs that are not rewritten but dropped, the remotes' branches too: jj would import what they lead to, and the first push
+# or fetch brings them back.
+_DROPPED = ("refs/jj/", "refs/gitopsd/", "refs/original/", "refs/replace/", "refs/remotes/")
 
 
 class Scrubbed(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,19 +111,19 @@ class History:
             check()
             return await self._rewrite(begun)
 
-    async def _look(self) -> tuple[Scrubbed, list[tuple[Hit, str, str]]]:
+    async def _look(self) -> tuple[Scrubbed, list[Past]]:
         found = await self._auditor.past()
         gate = self._auditor.gate
         findings = tuple(
             [
                 Finding(
-                    path=printable(path),
-                    line=hit.line,
-                    rule=hit.rule,
-                    fingerprint=await gate.fingerprint(hit.value),
-                    commit=commit,
+                    path=each.shown,
+                    line=each.hit.line,
+                    rule=each.hit.rule,
+                    fingerprint=await gate.fingerprint(each.hit.value),
+                    commit=each.commit,
                 )
-                for hit, path, commit in found
+                for each in found
             ]
         )
         subjects = {each.commit: await self._git.subject(each.commit) for each in findings if each.commit}
@@ -166,11 +167,11 @@ class History:
 
     async def _rewrite(self, begun: "_Begun | None") -> Scrubbed:
         told, found = await self._look()
-        values = {hit.value for hit, _, _ in found if hit.rule not in _WHOLE_FILE}
+        values = {each.hit.value for each in found if each.is_plain}
         if begun is None:
             if not found:
                 return told
-            await self._refuse(values, [path for hit, path, _ in found if hit.rule in _WHOLE_FILE])
+            await self._refuse(values, [each for each in found if not each.is_plain])
             backup = await self._backup()
             told = msgspec.structs.replace(told, backup=str(backup))
             begun = _Begun(told=told, tips=await self._tips(), jj=(self._source / ".jj").is_dir())
@@ -193,7 +194,7 @@ class History:
             file.flush()
             os.fsync(file.fileno())
 
-    async def _refuse(self, values: set[str], whole: list[str]) -> None:
+    async def _refuse(self, values: set[str], others: list[Past]) -> None:
         current = await self._auditor.files()
         left = sorted(
             path for path, raw in current.items() if any(value.encode(errors="replace") in raw for value in values)
@@ -204,11 +205,18 @@ class History:
                 meaning="nothing was changed",
                 advice="gitopsctl secrets migrate  # then a sync, then this again",
             )
-        if whole:
+        if others:
             raise Failed(
-                f"these are secrets as a whole: {', '.join(map(printable, sorted(set(whole))))}",
+                "these are secrets as a whole, or have one in their name or encoded, where it cannot be replaced: "
+                f"{', '.join(sorted({each.shown for each in others}))}",
                 meaning="nothing was changed",
-                advice="git filter-repo --invert-paths --path FILE  # after a backup",
+                advice="git filter-repo --invert-paths --path FILE  # after a backup; then this again",
+            )
+        if await self._git.rev_parse("refs/stash"):
+            raise Failed(
+                "there are stashes, which have a history of their own",
+                meaning="nothing was changed: a rewrite would lose them",
+                advice=f"git -C {self._source} stash list  # commit what you need of them, git stash drop the others",
             )
         if (await self._git.run("cannot look at the files", "status", "--porcelain", "-z")).stdout:
             raise Failed(
@@ -227,9 +235,9 @@ class History:
         return bundle
 
     async def _tips(self) -> dict[str, str]:
-        arguments = ("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
+        arguments = ("for-each-ref", "--format=%(refname) %(objectname)")
         rows = (await self._git.run("cannot read the refs", *arguments)).stdout.splitlines()
-        tips = dict(row.split(" ", 1) for row in rows)
+        tips = dict(row.split(" ", 1) for row in rows if not row.startswith(_DROPPED))
         if (self._source / ".jj").is_dir() or f"refs/heads/{self._trunk}" not in tips:
             # What the working copy stands on need not be on a branch.
             head = (await self._git.rev_parse("HEAD")) or ""
@@ -240,9 +248,7 @@ class History:
 
     async def _forget(self, *, jj: bool) -> None:
         """Drop what still leads to the old commits here, and make jj's side again from git's."""
-        # The remote's branches too: jj would import what they lead to, and the first push brings them back.
-        places = ("refs/jj", "refs/gitopsd", "refs/original", "refs/replace", "refs/remotes/origin")
-        arguments = ("for-each-ref", "--format=option no-deref%0adelete %(refname)", *places)
+        arguments = ("for-each-ref", "--format=option no-deref%0adelete %(refname)", *_DROPPED)
         gone = (await self._git.run("cannot read the refs", *arguments)).stdout
         await self._git.run("cannot drop refs", "update-ref", "--stdin", stdin=gone.encode())
         if jj:
@@ -257,12 +263,15 @@ class History:
     def _steps(self, old: dict[str, str], backup: str) -> tuple[str, ...]:
         source, trunk = self._source, self._trunk
         before = old.get(f"refs/heads/{trunk}", "")
+        others = sorted({*old} - {f"refs/heads/{trunk}", "refs/heads/gitopsd-scrubbed"})
+        also = [f"# Of these, what the remote has too: {' '.join(map(printable, others))}"] if others else []
         return (
             "# 1. Rotate everything that is listed above, where it is used. This cannot be skipped.",
             "# 2. On every host, so that none publishes the old history again:",
             'sudo gitopsctl suspend --reason "a secret is taken out"',
             "# 3. Here:",
             f"git -C {source} push --force-with-lease={trunk}:{before} origin {trunk}",
+            *also,
             "# 4. On every other host, once what it had parked or not published is settled:",
             f"mv {source} {source}.before-scrub && gitopsctl dotfiles init",
             "# On every host, after that:",

@@ -4,6 +4,8 @@ All of it is tried in a copy of the source directory on tmpfs first: every targe
 SOPS file decrypts to the values, and none of them is left in the tree. Only then files are replaced, all or none.
 """
 
+import errno
+import os
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -252,7 +254,11 @@ class Migration:
             before, after = (data.leaves(tree or {}) for tree in trees)
             kept = {name: value for name, value in after.items() if value is not None}
             if kept != {name: value for name, value in before.items() if name not in gone and value is not None}:
-                raise _differs(f"{path} cannot be rewritten without losing more than the secrets")
+                raise Failed(
+                    f"{path} cannot be rewritten without losing more than the secrets",
+                    meaning="nothing was changed",
+                    advice=f"in {path}, give each secret a line of its own, `name: value`, and in no list; then this again",
+                )
 
     async def _encrypted(self, known: Mapping[str, object], values: Mapping[str, str]) -> bytes:
         """The SOPS file with these values and what it has already, proven by decrypting it."""
@@ -330,18 +336,36 @@ def plaintext_place(account: Account) -> Iterator[Path]:
         Failed: there is no tmpfs.
 
     """
-    kinds = [line.split(" - ", 1) for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
-    in_memory = {mount.split(" ")[4] for mount, rest in kinds if rest.split(" ")[0] in ("tmpfs", "ramfs")}
-    for base in (Path(f"/run/user/{account.uid}"), Path("/dev/shm")):  # noqa: S108 - a directory of its own is made there
-        if str(base) in in_memory and base.is_dir():
-            with tempfile.TemporaryDirectory(prefix="gitopsd-", dir=base) as folder:
-                yield Path(folder)
-            return
-    raise Failed(
-        f"neither /run/user/{account.uid} nor /dev/shm is a tmpfs",
-        meaning="nothing was changed: secrets must not touch a disk",
-        advice="log in with a session, or mount a tmpfs at /dev/shm",
-    )
+    mounts = [line.split(" ") for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    # By device: what is mounted at a path may be covered by something else that is.
+    in_memory = {mount[2] for mount in mounts if mount[mount.index("-") + 1] in ("tmpfs", "ramfs")}
+    bases = (Path(f"/run/user/{account.uid}"), Path("/dev/shm"))  # noqa: S108 - a directory of its own is made there
+    base = next((each for each in bases if _device(each) in in_memory and os.access(each, os.W_OK | os.X_OK)), None)
+    if base is None:
+        raise Failed(
+            f"neither /run/user/{account.uid} nor /dev/shm is a tmpfs that {account.name} can write to",
+            meaning="nothing was changed: secrets must not touch a disk",
+            advice="log in with a session, or mount a tmpfs at /dev/shm",
+        )
+    try:
+        with tempfile.TemporaryDirectory(prefix="gitopsd-", dir=base) as folder:
+            yield Path(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Failed(
+            f"there is no room left in {base}",
+            meaning="nothing was changed: secrets must not touch a disk",
+            advice=f"df -h {base}  # the files of the source directory have to fit there twice",
+        ) from error
+
+
+def _device(directory: Path) -> str:
+    try:
+        device = directory.stat().st_dev
+    except OSError:  # there is none
+        return ""
+    return f"{os.major(device)}:{os.minor(device)}"
 
 
 def _copy(files: Mapping[str, bytes], to: Path) -> None:

@@ -90,12 +90,18 @@ class Program:
         """Let a value pass from now on; returns the file that it is in.
 
         Raises:
-            Failed: nothing here has this fingerprint.
+            Failed: nothing here has this fingerprint, or the reason is empty.
 
         """
         return asyncio.run(self._allow(fingerprint, reason))
 
     async def _allow(self, fingerprint: str, reason: str) -> str:
+        if not reason.strip():
+            raise Failed(
+                "there is no reason",
+                meaning="nothing was changed",
+                advice="say why it is no secret, with --reason TEXT",
+            )
         auditor = self._auditor()
         files = await auditor.files()
         looked_at = [*files.items(), *await self._edited()]
@@ -120,7 +126,8 @@ class Program:
 
     async def _decide(self, decide: Sequence[tuple[str, str, str]]) -> None:
         file = self._source / decisions.FILE
-        known = decisions.parse(file.read_bytes() if file.is_file() else b"")
+        raw = file.read_bytes() if file.is_file() else b""
+        known = decisions.parse(raw)
         variables = {name: Kind(word) for name, word, _ in decide if not is_fingerprint(name)}
         literals = {name: (Kind(word), secret) for name, word, secret in decide if is_fingerprint(name)}
         found = await self._auditor().fingerprinted() if literals else {}
@@ -142,9 +149,11 @@ class Program:
                     advice="letters, digits, `_` and `-`",
                 )
             decided[fingerprint] = decisions.Literal(kind=kind, name=name or proposed, file=where)
+        content = decisions.updated(
+            raw, decisions.Decisions({**known.decisions, **variables}, {**known.literals, **decided})
+        )
         file.parent.mkdir(exist_ok=True)
-        all_of_them = decisions.Decisions({**known.decisions, **variables}, {**known.literals, **decided})
-        _write(file, decisions.encode(all_of_them))
+        _write(file, content)
 
     def _auditor(self) -> Auditor:
         return Auditor(self._processes, self._account, self._source)

@@ -351,6 +351,9 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
 
     """
     guess = is_guess(rule)
+    at = line.find(value)
+    if "{{" in value and at >= 0 and not re.search(r"[^\s:=@\"'/]$", f"{line[:at]}{value.partition('{{')[0]}"):
+        return True  # nothing stands there but an action
     if guess and is_lock_file(path):
         return True
     if "ENC[" in line and re.search(rf"ENC\[[^\]]*{re.escape(value[:40])}", line):
@@ -365,7 +368,6 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
         return short or signed or bool(re.search(r"(?i)example|placeholder|x{8}|0{12}", value))
     if keys.is_reference(value) or keys.is_filler(value) or _is_translated(path, value):
         return True
-    at = line.find(value)
     before = line[:at] if at >= 0 else ""
     if before.count("{{") > before.count("}}") and not re.search(r":?=\s*[\"`]?$", before):
         return True  # an argument of a template's function says where the secret is
@@ -647,7 +649,8 @@ def _pairs(line: str) -> Iterator[tuple[str, str]]:
         (alone := _ALONE.fullmatch(line))
         and keys.names_secret(alone["key"])
         and not keys.names_encrypted(alone["key"])
-        and _is_for_people(keys.words(alone["key"]))
+        and _is_for_people(named := keys.words(alone["key"]))
+        and named[-1] != "pin"  # digits, or a version
         and keys.looks_chosen(alone["value"])
         and (alone["quote"] or alone["value"].startswith("(") or not keys.is_call(alone["value"]))
         and not _PUBLIC.match(alone["value"])
@@ -727,7 +730,9 @@ def _is_secret(key: str, value: str, *, quoted: bool) -> bool:
         # A passphrase, or a sentence about one.
         if {"phrase", "mnemonic"} & set(named):
             return len(value.split()) >= 6
-        if not quoted or not {"passphrase", "psk", "password"} & set(named):
+        if not quoted:  # and words about it
+            return _is_password(named) and keys.looks_made_up(first := value.split()[0]) and keys.looks_chosen(first)
+        if not {"passphrase", "psk", "password"} & set(named):
             return False
         return not re.search(r"(?i)pass|enter|your|please|\?$|:$|%s|\bthe\b", value)
     if set(keys.words(value)) <= set(named) | {

@@ -47,6 +47,9 @@ UNNAMED = "its name looks like a secret, and others would see it: it needs anoth
 _BATCH = 400  # targets on one command line
 _WAITING = 30  # targets that cannot be read or made; if there are more, templates and encrypted files are left out
 _SAID = "chezmoi: "  # how its own last words begin; before them is what the programs said that it ran
+# What it shows of a file that it cannot parse: lines with their numbers, and a mark below one. They may hold anything.
+_EXCERPT = re.compile(r"(?m)^[ \t]*(?:>[ \t]*)?\d+ \|.*(?:\n|$)|^[ \t]*\^[ \t]*(?:\n|$)")
+_FOUND_INSTEAD = re.compile(r"(?m)(\bbut (?:found|got) ).*$")
 _ROW = re.compile(r"[ ADMR][ ADMR] ")
 _AUTOMATIC = ("autoadd", "autocommit", "autopush")
 
@@ -433,6 +436,8 @@ class Home:
             check=False,
             output_limit=_OUTPUT,
         )
+        if result.status != 0:
+            result = msgspec.structs.replace(result, stderr=without_excerpts(result.stderr))
         if result.status != 0 and "timeout obtaining persistent state lock" in result.stderr:
             raise foreign_error("chezmoi is in use", result)
         return result
@@ -466,6 +471,11 @@ def _mode(*, private: bool, readonly: bool, executable: bool) -> int:
     """The mode of a file with these attributes, under the umask that commands are run with."""
     mode = 0o755 if executable else 0o644
     return mode & ~(0o077 if private else 0) & ~(0o222 if readonly else 0)
+
+
+def without_excerpts(text: str) -> str:
+    """What chezmoi says of a file that it cannot parse, without what stands in that: it is told, logged and shown."""
+    return _FOUND_INSTEAD.sub(r"\1something else", _EXCERPT.sub("", text))
 
 
 def _failed(result: Result, known: Collection[str]) -> tuple[str | None, str]:

@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from people import Host, settle
 from test_dotfiles_killed import writes
 
+from gitopsd.errors import Failed
 from gitopsd.secrets.allow import FILE, allow, with_entry
 from gitopsd.types import SyncWord
 
@@ -340,3 +342,22 @@ async def test_what_the_persons_own_chezmoi_committed_and_pushed_is_taken_for_a_
     assert (facts.word, facts.notices) == (SyncWord.success, ())
     await settle(b, a)
     assert (b.read(".vimrc"), b.read(".bashrc")) == ("set number\n", a.read(".bashrc"))
+
+
+@pytest.mark.parametrize("path", [".local/share/chezmoi/.chezmoidata.yaml", ".config/chezmoi/chezmoi.yaml"])
+async def test_data_that_cannot_be_parsed_is_named_and_not_shown(pair: tuple[Host, Host], path: str) -> None:
+    a, _ = pair
+    a.write(path, f"data:\n  x: *nobody\n  password: {PASSWORD}\n")
+    with pytest.raises(Failed, match=Path(path).name) as caught:
+        await a.sync()
+    assert PASSWORD not in caught.value.explained()
+    assert not is_out(a, PASSWORD)
+
+
+async def test_a_decision_that_cannot_be_read_is_not_shown(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    a.write(".local/share/chezmoi/.gitopsd/secrets.toml", f'[decisions]\napi = "{PASSWORD}"\n')
+    with pytest.raises(Failed, match="secrets.toml cannot be read") as caught:
+        await a.sync()
+    assert PASSWORD not in caught.value.explained()
+    assert not is_out(a, PASSWORD)

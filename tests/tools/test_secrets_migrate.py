@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -141,7 +142,7 @@ def test_the_snippet_evaluates(a: Host, tmp_path: Path) -> None:
     [
         (lambda host: host.write(".local/share/chezmoi/dot_note", f"do not lose {VALUES[0]}\n"), "dot_note:1"),
         (
-            lambda host: host.write(".local/share/chezmoi/dot_x.tmpl", '{{ index . "acoustid_api" }}\n'),
+            lambda host: host.write(".local/share/chezmoi/dot_x.tmpl", "{{ (. | toJson | fromJson).acoustid_api }}\n"),
             "nothing was changed",
         ),
         (lambda host: (host.source / ".sops.yaml").unlink(), "nothing was changed"),
@@ -308,3 +309,66 @@ async def test_allow_lets_the_value_of_a_fingerprint_pass(a: Host, host: Make) -
     assert not (await a.sync()).quarantined
     assert "kept-In-Mind-22" in a.remote.show("main", "dot_plain")
     assert secrets(a, "audit", "--decide", "email_personal=config")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        (".chezmoidata.yaml", '"my.token": tT8vR2mW9z2\nmy-token: kK8vR2mW9z3\nmy:\n  token: uU8vR2mW9z4\nname: x\n'),
+        (".chezmoidata.toml", 'my-token = "kK8vR2mW9z3"\n"my.token" = "tT8vR2mW9z2"\nname = "x"\n[my]\ntoken = "uU8vR2mW9z4"\n'),
+        (".chezmoidata.json", '{"my.token": "tT8vR2mW9z2", "my-token": "kK8vR2mW9z3", "my": {"token": "uU8vR2mW9z4"}, "name": "x"}'),
+    ],
+)  # fmt: skip
+def test_names_with_signs_in_them_are_moved_too(host: Make, decrypted: Path, path: str, text: str) -> None:
+    template = '{{ index . "my.token" }} {{ index $ "my-token" | quote }} {{ .my.token }} {{ index .my "token" }} {{ .name }}\n'
+    a = host("a")
+    begin(a, {path: text, "dot_x.tmpl": template})
+    before = a.run("chezmoi", "cat", str(a.home / ".x"))
+    status, _, err = secrets(a, "migrate")
+    assert status == 0, err
+    held = json.loads(a.run("sops", "decrypt", "--output-type", "json", str(a.source / ".secrets/dotfiles.yaml")))
+    for name, value in held.items():
+        (decrypted / name).write_text(value)
+    assert a.run("chezmoi", "cat", str(a.home / ".x")) == before
+    assert "R2mW9z" not in (a.source / path).read_text()
+
+
+def test_a_password_in_a_list_is_exposed_and_moved_by_hand(host: Make) -> None:
+    a = host("a")
+    data = "accounts:\n  - user: a\n    password: vV8vR2mW9z2\n"
+    begin(a, {".chezmoidata.yaml": data, "dot_x.tmpl": "{{ range .accounts }}{{ .password }}{{ end }}\n"})
+    status, out, _ = secrets(a, "audit", "--json")
+    assert (status, json.loads(out)["exposed"]) == (1, 1)
+    status, _, err = secrets(a, "migrate")
+    assert (status, "a line of its own" in err) == (1, True)
+    assert (a.source / ".chezmoidata.yaml").read_text() == data
+
+
+def test_what_was_moved_out_of_a_command_is_found_by_no_scanner_again(host: Make) -> None:
+    a = host("a")
+    begin(a, {"run_once_a.sh": "#!/bin/sh\ncurl -u rain:qQ8vR2mW9z2 https://x.example.net\n"})
+    assert secrets(a, "migrate")[0] == 0
+    assert secrets(a, "audit")[0] == 0
+    status, _, err = secrets(a, "migrate")
+    assert (status, "nothing to migrate" in err) == (0, True)
+
+
+@pytest.mark.parametrize("state", ["on a disk", "closed", "full"])
+def test_plaintext_touches_no_disk_whatever_is_mounted(a: Host, state: str) -> None:
+    disk = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    disk.chmod(0o777)
+    kind = {"on a disk": ("--bind", str(disk)), "closed": ("-t", "tmpfs", "-o", "mode=755", "x")}
+    options = kind.get(state, ("-t", "tmpfs", "-o", "size=16k,mode=1777", "x"))
+    a.write(".local/share/chezmoi/dot_plain", "plain\n" * 20_000)
+    before = tree(a)
+    subprocess.run(["mount", *options, "/dev/shm"], check=True)
+    try:
+        status, _, err = secrets(a, "migrate")
+        left = [*Path("/dev/shm").iterdir()]
+    finally:
+        subprocess.run(["umount", "/dev/shm"], check=True)
+        disk.rmdir()
+    assert (status, left) == (1, [])
+    assert ("no room" if state == "full" else "is a tmpfs") in err
+    assert "Traceback" not in err
+    assert tree(a) == before

@@ -1,6 +1,8 @@
 """A rewrite of the history that something comes in between of: a sync, another rewrite, a kill -9. On real git and jj."""
 
 import asyncio
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -185,3 +187,46 @@ async def test_a_rewrite_killed_anywhere_has_changed_nothing_or_goes_on(a: Host,
         await finished(a, out)
     assert ended
     assert points > 3
+
+
+async def test_whatever_leads_to_a_secret_is_rewritten_messages_too(a: Host) -> None:
+    said = "harbor+9fQ2-otter"
+    a.run("git", "notes", "add", "-m", f"password = {said}", "main~1", where=a.source)
+    a.run("git", "tag", "-a", "v1", "-m", f"password = {VALUES[1]}", "main~1", where=a.source)
+    a.run("git", "tag", "light", "main~1", where=a.source)
+    a.run("git", "update-ref", "refs/custom/x", "main~1", where=a.source)
+    a.run("jj", "commit", "--quiet", "-m", f"password: {said}-2", where=a.source)
+    commit = a.run("git", "rev-parse", "HEAD", where=a.source).strip()
+    _, out, _ = secrets(a, "scrub", "--json")
+    assert ("(commit message)", commit) in {(each["path"], each["commit"]) for each in json.loads(out)["findings"]}
+    before = files(a)
+    status, out, err = secrets(a, "scrub", "--rewrite")
+    assert status == 0, err
+    assert said.encode() not in objects(a.source)
+    assert files(a) == before
+    assert "refs/custom/x refs/notes/commits refs/tags/light refs/tags/v1" in out
+    assert secrets(a, "scrub")[0] == 0
+    await finished(a, out)
+
+
+@pytest.mark.parametrize("how", ["stash", "name", "UTF-16"])
+def test_what_a_rewrite_would_lose_or_leave_is_said_before(a: Host, how: str) -> None:
+    token = "ghp_" + hashlib.sha256(b"a token that the tests made up").hexdigest()[:36]
+    if how == "stash":
+        a.write(".local/share/chezmoi/dot_plain", "work\n")
+        a.run("git", "stash", "--quiet", where=a.source)
+    else:
+        path = f"dot_{token}" if how == "name" else "dot_wide"
+        a.write(f".local/share/chezmoi/{path}", "")
+        (a.source / path).write_bytes(f"token = {token}\n".encode("utf-16") if how == "UTF-16" else b"x\n")
+        a.run("jj", "commit", "--quiet", "-m", "one", where=a.source)
+        (a.source / path).unlink()
+        a.run("jj", "commit", "--quiet", "-m", "two", where=a.source)
+        a.run("jj", "bookmark", "set", "--quiet", "main", "-r", "@-", where=a.source)
+    before = a.run("git", "for-each-ref", where=a.source)
+    status, out, err = secrets(a, "scrub", "--rewrite")
+    assert (status, "nothing was changed" in err) == (1, True)
+    assert {"stash": "stashes", "name": "dot_***", "UTF-16": "dot_wide"}[how] in err
+    assert token not in out + err
+    assert a.run("git", "for-each-ref", where=a.source) == before
+    assert not (a.source / MARKER).exists()

@@ -3,14 +3,17 @@
 import gzip
 import io
 import time
+import traceback
 import zipfile
 
 import pytest
 
-from gitopsd.secrets import data, keys, rules
+from gitopsd.errors import Failed
+from gitopsd.secrets import data, decisions, keys, rules
 from gitopsd.secrets.audit import propose
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.views import views
+from gitopsd.tools.chezmoi import without_excerpts
 
 
 @pytest.mark.parametrize(
@@ -273,6 +276,9 @@ def test_a_hit_does_not_show_its_value() -> None:
         ("{{ .a | quote }}", '{{ (include "/s" | trim) | quote }}'),
         ('{{ printf "%s .a" .a }}', '{{ printf "%s .a" (include "/s" | trim) }}'),
         ("{{ .ab }} {{ .b.a }} .a", "{{ .ab }} {{ .b.a }} .a"),
+        ('{{ index . "a" }}', '{{ include "/s" | trim }}'),
+        ("{{- index $ `a` | quote -}}", '{{- (include "/s" | trim) | quote -}}'),
+        ('{{ index . "a" "b" }} {{ index .x "a" }}', '{{ index . "a" "b" }} {{ index .x "a" }}'),
     ],
 )
 def test_a_variable_is_replaced_where_it_is_used_and_nowhere_else(action: str, expected: str) -> None:
@@ -286,6 +292,7 @@ def test_a_variable_is_replaced_where_it_is_used_and_nowhere_else(action: str, e
         ("x.yaml", "b:\n  c: |\n    one\n    two\n  d: 3\n", "b:\n  d: 3\n"),
         ("x.toml", 'a = 1\n[b]\nc = "x"\nd = 2\n', "a = 1\n[b]\nd = 2\n"),
         ("x.toml", '[b]\nc = """one\ntwo"""\nd = 2\n', "[b]\nd = 2\n"),
+        ("x.toml", 'x = 1\n[b]\n"c" = 2\nd = 3\n', "x = 1\n[b]\nd = 3\n"),
         ("x.json", '{"b": {"c": 1, "d": 2}}', '{\n  "b": {\n    "d": 2\n  }\n}\n'),
     ],
 )
@@ -358,3 +365,69 @@ def test_words_are_a_password_too(value: str, form: str) -> None:
 def test_what_a_secret_is_called_is_none(value: str) -> None:
     assert lines(f"password = {value}\n") == []
     assert lines(f'password = "{value}"\n') == []
+
+
+def test_a_variable_in_a_list_has_a_name_and_one_with_a_dot_is_no_other_ones() -> None:
+    tree = {"accounts": [{"password": "x"}, {"user": "y"}], "colors": ["a"], "my.token": "z", "my": {"token": "t"}}
+    assert data.leaves(tree) == {
+        "accounts.0.password": "x",
+        "accounts.1.user": "y",
+        "colors": ["a"],
+        '"my.token"': "z",
+        "my.token": "t",
+    }
+    assert data.keys_of('a."my.token".b') == ["a", "my.token", "b"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("x.yaml", "\"my.token\": kQ7v\nmy:\n  token: 1\n'it is': 2\n"),
+        ("x.toml", '"my.token" = "kQ7v"\n[my]\ntoken = 1\n'),
+        ("x.json", '{\n  "my.token": "kQ7v",\n  "my": {\n    "token": 1\n  }\n}\n'),
+    ],
+)
+def test_a_name_with_a_dot_leaves_a_file_alone(path: str, text: str) -> None:
+    kept = data.without(path, text.encode(), '"my.token"').decode()
+    assert kept == "\n".join(line for line in text.split("\n") if "kQ7v" not in line)
+    assert data.rewritten('{{ index . "my.token" }} {{ .my.token }}', {'"my.token"': "x"}) == "{{ x }} {{ .my.token }}"
+
+
+def test_what_chezmoi_says_has_nothing_of_a_file_in_it() -> None:
+    said = (
+        "chezmoi: x.yaml: [3:7] sequence end token ']' not found\n   1 | name: x\n>  2 | mail: [ {password: kQ7vR2m }\n"
+        "             ^\n   3 | b: kQ7vR2m"
+    )
+    assert without_excerpts(said) == "chezmoi: x.yaml: [3:7] sequence end token ']' not found\n"
+    assert "kQ" not in without_excerpts('toml: line 2 (last key "a"): expected value but found "kQ" instead')
+
+
+@pytest.mark.parametrize(
+    "text", ['[decisions]\na = "kQ7vR2m\'s"\n', '[literals]\nab = {kind="secret", name="kQ7vR2m!"}\n']
+)
+def test_a_decision_that_cannot_be_read_is_not_repeated(text: str) -> None:
+    with pytest.raises(Failed) as caught:
+        decisions.parse(text.encode())
+    assert "kQ7" not in "".join(traceback.format_exception(caught.value))
+    assert "secrets.toml" in caught.value.message
+
+
+def test_decisions_leave_what_a_person_wrote_in_the_file() -> None:
+    raw = b'# mine\n[decisions]\n"a.b" = "config"  # because\n\n# ours\nc = \'secret\'\n# later\n'
+    wanted = decisions.Decisions({"a.b": Kind.secret, "c": Kind.secret, "d": Kind.config}, {})
+    assert decisions.updated(raw, wanted).decode() == (
+        '# mine\n[decisions]\n"a.b" = "secret"  # because\n\n# ours\nc = \'secret\'\nd = "config"\n# later\n'
+    )
+    literal = decisions.Literal(kind=Kind.secret, name="x", file="dot_x")
+    both = decisions.updated(raw, decisions.Decisions(wanted.decisions, {"0123456789abcdef": literal}))
+    assert decisions.parse(both).literals == {"0123456789abcdef": literal}
+    assert decisions.updated(both, decisions.parse(both)) == both
+    with pytest.raises(Failed, match="without losing"):
+        decisions.updated(b'decisions.a = "config"\n', decisions.Decisions({"a": Kind.secret}, {}))
+
+
+def test_an_action_is_no_secret_to_a_scanner_either() -> None:
+    line = 'curl -u rain:{{ include "/run/secrets/x" | trim }} https://x.example.net'
+    assert rules.is_false("run_x.sh.tmpl", "curl-auth-user", 'rain:{{ include "/run/secrets/x" | trim }}', line)
+    assert rules.is_false("run_x.sh.tmpl", "curl-auth-user", "rain:{{", line)
+    assert not rules.is_false("x", "curl-auth-user", "rain:kQ7v{{ .x }}", "curl -u rain:kQ7v{{ .x }} https://x")
