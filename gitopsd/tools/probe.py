@@ -2,13 +2,12 @@
 
 import asyncio
 import os
-import urllib.error
-import urllib.request
-from http import HTTPStatus
-from http.client import HTTPException
+import sys
+from pathlib import Path
 
 from gitopsd.config import ProbeConfig
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import GitopsdError, Transient
+from gitopsd.tools import http_question
 from gitopsd.tools.process import Processes
 
 
@@ -28,12 +27,22 @@ class Probes:
         if probe.tcp:
             return await _tcp(probe.tcp, probe.timeout)
         if probe.http:
-            return await asyncio.to_thread(_http, probe.http, probe.timeout)
+            return await self._http(probe.http, probe.timeout)
         try:
             await self._processes.run(probe.command, timeout=probe.timeout)
         except GitopsdError as error:
             return f"probe: {error.message}"
         return ""
+
+    async def _http(self, url: str, timeout: float) -> str:
+        program = str(Path(http_question.__file__))
+        try:
+            answer = await self._processes.run([sys.executable, "-I", program, url], timeout=timeout)
+        except Transient:
+            return f"probe {url}: no answer within {timeout:g} s"
+        except GitopsdError as error:
+            return f"probe {url}: {error.message}"
+        return f"probe {url}: {answer.stdout}" if answer.stdout else ""
 
 
 async def _tcp(address: str, timeout: float) -> str:
@@ -48,16 +57,3 @@ async def _tcp(address: str, timeout: float) -> str:
     except OSError as error:
         return f"probe tcp {address}: {os.strerror(error.errno) if error.errno else error}"
     return ""
-
-
-def _http(url: str, timeout: float) -> str:
-    """Blocks; its time is bounded by the socket's timeout. Redirects are followed."""
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:  # noqa: S310  # the scheme was checked in config
-            status = answer.status
-    except urllib.error.HTTPError as error:
-        with error:
-            status = error.code
-    except (OSError, ValueError, HTTPException) as error:
-        return f"probe {url}: {getattr(error, 'reason', error) or type(error).__name__}"
-    return "" if status < HTTPStatus.BAD_REQUEST else f"probe {url}: status {status}"

@@ -263,43 +263,43 @@ async def _communicate(
             await writer.drain()
         writer.close()
 
-    async def collect() -> bytes:
-        kept = bytearray()
+    out, err = bytearray(), bytearray()
+
+    async def collect() -> None:
         async for chunk in _chunks(child.stdout):
-            kept += chunk
-            if len(kept) > output_limit:
+            out.extend(chunk)
+            if len(out) > output_limit:
                 raise Failed(
                     f"`{name}` printed more than {output_limit} bytes and was ended",
                     meaning="nothing of what it printed is used",
                     advice=f"run `{name}` by hand and see what it prints without end",
                 )
-        return bytes(kept)
 
-    async def listen() -> str:
-        kept, pending = bytearray(), bytearray()
+    async def listen() -> None:
+        pending = bytearray()
         async for chunk in _chunks(child.stderr):
-            kept = (kept + chunk)[-4 * _TAIL :]
+            err.extend(chunk)
+            del err[: -4 * _TAIL]
             if on_stderr is not None:
                 *lines, rest = (pending + chunk).split(b"\n")
                 pending = bytearray(rest[-_CHUNK:])
                 for line in lines:
                     on_stderr(line.decode(errors="replace"))
-        return kept.decode(errors="replace")
 
     ended = asyncio.create_task(_ended(child))
-    out, err = asyncio.create_task(collect()), asyncio.create_task(listen())
-    tasks: set[asyncio.Task[Any]] = {ended, out, err, asyncio.create_task(feed())}
+    tasks: set[asyncio.Task[Any]] = {ended, *map(asyncio.create_task, (collect(), listen(), feed()))}
     try:
-        pending = tasks
-        while pending:
-            # A grandchild that keeps the pipes open (ssh's ControlPersist does) must not keep us waiting.
+        pending, left_over = tasks, True
+        while pending and left_over:
+            # A grandchild that keeps the pipes open must not keep us waiting. One in a session of its own (a daemon, such
+            # as git's credential cache) is not ended with the group: then what was printed so far is all there is.
             linger = _GRACE if ended.done() else None
             done, pending = await asyncio.wait(pending, timeout=linger, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             if not done:
-                _signal_group(child.pid, signal.SIGKILL)
-        return out.result().decode(errors="surrogateescape"), err.result()
+                left_over = _signal_group(child.pid, signal.SIGKILL)
+        return out.decode(errors="surrogateescape"), err.decode(errors="replace")
     finally:
         for task in tasks:
             task.cancel()
@@ -346,6 +346,10 @@ async def _end_group(child: "subprocess.Popen[bytes]") -> None:
     await _ended(child)
 
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
+def _signal_group(pid: int, number: signal.Signals) -> bool:
+    """Signal what is left of a process group; whether anything was."""
+    try:
         os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

@@ -64,8 +64,32 @@ async def test_http_reads_the_status(status: str, problem: str) -> None:
 async def test_a_probe_that_hangs_is_ended_by_its_time() -> None:
     async with listener(b"") as port:
         said = await ASK(ProbeConfig(http=f"http://127.0.0.1:{port}/", timeout=0.2))
-    assert "timed out" in said
+    assert "no answer within 0.2 s" in said
     assert "did not end within 0.2 s" in await ASK(ProbeConfig(command=("sleep", "5"), timeout=0.2))
+
+
+async def test_a_server_that_goes_on_saying_a_little_is_not_listened_to_for_ever() -> None:
+    said: list[bytes] = []
+    ended = asyncio.Event()
+
+    async def trickle(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                said.append(b"y" if said else b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                writer.write(said[-1])
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        ended.set()
+
+    async with await asyncio.start_server(trickle, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        problem = await asyncio.wait_for(ASK(ProbeConfig(http=url, timeout=1)), 10)
+        await ended.wait()
+    assert problem == f"probe {url}: no answer within 1 s"
+    assert len(said) > 1
 
 
 async def test_what_answers_no_http_is_a_problem_and_no_crash() -> None:

@@ -74,6 +74,20 @@ async def test_a_grandchild_that_holds_the_pipes_does_not_hold_us(monkeypatch: p
     assert time.monotonic() - began < 20
 
 
+async def test_a_daemon_that_a_program_leaves_behind_with_its_pipes_does_not_hold_us(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gitopsd.tools.process._GRACE", 0.1)
+    began, pid = time.monotonic(), tmp_path / "pid"
+    script = (
+        f"setsid sh -c 'echo $$ >{pid}; exec sleep 60' & echo done; echo said >&2; while [ ! -s {pid} ]; do :; done"
+    )
+    result = await RUN(["sh", "-c", script], timeout=30)
+    os.kill(int(pid.read_text(encoding="utf-8")), 9)
+    assert (result.status, result.stdout, result.stderr) == (0, "done\n", "said\n")
+    assert time.monotonic() - began < 20
+
+
 async def test_too_much_output_is_an_error_and_not_a_full_memory() -> None:
     with pytest.raises(Failed, match="printed more than 1000 bytes"):
         await RUN(["yes"], timeout=5, output_limit=1000)
