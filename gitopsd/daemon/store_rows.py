@@ -181,5 +181,19 @@ def _last(db: sqlite3.Connection, kinds: tuple[CycleKind, ...]) -> CycleSummary 
 
 
 def encode(value: object) -> str:
-    """A value as it is written."""
-    return msgspec.json.encode(value).decode()
+    """A value as it is written. What a program has printed may be no text: such bytes are replaced, and stop nothing."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_as_text(msgspec.to_builtins(value))).decode()
+
+
+def _as_text(value: object) -> object:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case dict():
+            return {_as_text(key): _as_text(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_as_text(each) for each in value]
+    return value

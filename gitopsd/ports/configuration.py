@@ -42,6 +42,19 @@ class ConfigSource(Protocol):
 
         """
 
+    async def reach(self) -> None:
+        """Ask the remote for the branch, and bring nothing.
+
+        Raises:
+            Transient: the remote cannot be reached.
+            Absent: the remote answers, and has no such branch.
+            Failed: the remote cannot be read.
+
+        """
+
+    async def sound(self) -> bool:
+        """Whether all that the mirror should have can be read. If not, the next `fetch` makes it anew."""
+
     async def head(self) -> Revision | None:
         """The branch's head as last fetched; None before the first fetch."""
 
@@ -49,7 +62,12 @@ class ConfigSource(Protocol):
         """The head of this host's testing branch as last fetched; None if there is none."""
 
     async def descends(self, revision: Revision, ancestor: Revision) -> bool:
-        """Whether `ancestor` is `revision` or one of its ancestors."""
+        """Whether `ancestor` is `revision` or one of its ancestors.
+
+        Raises:
+            Failed: the mirror is damaged and cannot tell.
+
+        """
 
     async def subject(self, revision: Revision) -> str:
         """The first line of its commit message, control characters removed."""

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gitopsd.errors import GitopsdError, Rejected
+from gitopsd.errors import Failed, GitopsdError, Rejected
 from gitopsd.machine import Event
 from gitopsd.policy import explained, is_of_the_trunk, plan, same_system, short, stopping
 from gitopsd.ports import Activator, Builder, ConfigSource, Inspector, Reporter
@@ -38,12 +38,13 @@ async def build(
     try:
         built = await reporter.retrying(lambda: builder.build(revision, reporter.progress))
     except GitopsdError as error:
-        at_fault = isinstance(error, Rejected)
-        _say_refused(reporter, error.explained())
+        refused: GitopsdError = error if await source.sound() else _unsound(error)
+        at_fault = isinstance(refused, Rejected)
+        _say_refused(reporter, refused.explained())
         return StepResult(
             event=Event.fail,
             facts=cycle.facts,
-            message=error.explained(),
+            message=refused.explained(),
             outcome=Outcome.build_failed if at_fault else Outcome.failed,
             reject=at_fault,
         )
@@ -70,6 +71,15 @@ async def build(
     if cycle.kind is CycleKind.plan:
         return await _planned(facts, reporter, builder, source)
     return StepResult(event=Event.done, facts=facts, message=f"built {built.toplevel}")
+
+
+def _unsound(error: GitopsdError) -> Failed:
+    """What came out of a damaged mirror is not what was pushed."""
+    return Failed(
+        f"the mirror of the configuration is damaged; {error.message}",
+        meaning="the system is unchanged, and the revision stays eligible",
+        advice="`gitopsctl upgrade`, which fetches it anew",
+    )
 
 
 def _evaluated(built: Built) -> Check:

@@ -9,7 +9,7 @@ from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.machine import Event
 from gitopsd.ports import ConfigSource, Dotfiles, PublishedCheckout, Reporter
 from gitopsd.steps.people import each_person, with_checkout
-from gitopsd.types import Cycle, CycleKind, Facts, StepResult, SyncWord
+from gitopsd.types import Cycle, CycleKind, Facts, Revision, StepResult, SyncWord
 
 
 async def fetch(
@@ -46,8 +46,16 @@ async def _fetch_config(facts: Facts, reporter: Reporter, source: ConfigSource) 
             Cause.network,
             Cause.timeout,
         ):  # it is told, and keeps nobody's dotfiles from being fetched
-            return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())
-        return msgspec.structs.replace(facts, config_offline=True, head=await source.head())
+            return msgspec.structs.replace(facts, config_error=error.message, head=await _known(source))
+        return msgspec.structs.replace(facts, config_offline=True, head=await _known(source))
     except Failed as error:
-        return msgspec.structs.replace(facts, config_error=error.message, head=await source.head())
+        return msgspec.structs.replace(facts, config_error=error.message, head=await _known(source))
     return msgspec.structs.replace(facts, head=head, testing=await source.testing())
+
+
+async def _known(source: ConfigSource) -> Revision | None:
+    """What was fetched before, as far as it can be read: what the fetch said is told, and not what follows from it."""
+    try:
+        return await source.head()
+    except Failed:
+        return None

@@ -60,7 +60,7 @@ async def pull(
         )
     result = await _result(cycle, choice, source, memory)
     if result.event is Event.done and signatures is not None:
-        result = await _trusted(result, reporter, signatures, before)
+        result = await _trusted(result, reporter, source, signatures, before)
     if checkout is not None and cycle.kind is CycleKind.upgrade and _may_follow(result, memory):
         facts = await with_checkout(result.facts, reporter, checkout.apply, SyncWord.failed)
         return msgspec.structs.replace(result, facts=facts)
@@ -126,12 +126,15 @@ async def _result(cycle: Cycle, choice: Choice, source: ConfigSource, memory: Me
 
 
 async def _trusted(
-    chosen: StepResult, reporter: Reporter, signatures: Signatures, before: Revision | None
+    chosen: StepResult, reporter: Reporter, source: ConfigSource, signatures: Signatures, before: Revision | None
 ) -> StepResult:
     """What was chosen, if everybody who wrote something new in it may; before anything of it is evaluated."""
     revision = needed(chosen.facts.candidate, "a candidate")
     try:
         await signatures.check(revision, before)
+    except Failed:
+        await source.sound()
+        raise
     except Rejected as error:
         for line in error.explained().splitlines():
             reporter.line(line)

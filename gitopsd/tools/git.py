@@ -129,6 +129,19 @@ class Git:
         result = await self.run("cannot read the refs", "for-each-ref", "--format=%(refname) %(objectname)", *patterns)
         return dict(line.split(" ") for line in result.stdout.splitlines())
 
+    async def verify_objects(self, *, timeout: float) -> None:
+        """Read all that the refs of this repository reach.
+
+        Raises:
+            CommandFailed: some of it is missing or damaged.
+
+        """
+        await self.run(
+            f"{self._directory} is damaged",
+            *("rev-list", "--quiet", "--verify-objects", "--objects", "--all"),
+            timeout=timeout,
+        )
+
     async def is_ancestor(self, ancestor: str, descendant: str) -> bool:
         """Whether `ancestor` is `descendant` or one of its ancestors."""
         result = await self.run(

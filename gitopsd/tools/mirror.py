@@ -1,18 +1,30 @@
 """The daemon's own bare mirror of the configuration repository.
 
 Exact revisions are built from it: it has no work tree that could be dirty, belongs to the daemon, and no editor races it.
+All that it holds is the remote's. So one that a power cut or a disk has damaged is fetched anew, and nobody has to see to
+it: a host whose mirror stays broken takes no fix any more.
 """
 
+import contextlib
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
-from gitopsd.errors import Absent
+import structlog
+
+from gitopsd.errors import Absent, Failed
 from gitopsd.tools.git import Git
 from gitopsd.tools.process import Processes
 from gitopsd.types import Revision, parse_revision
 
 _DEPLOYED = "refs/gitopsd/deployed"
 _HEADS = "refs/heads/"
+_DAMAGED = "gitopsd-damaged"  # in the mirror: something in it could not be read
+_WHOLE = 300.0  # seconds to read all that the mirror has
+
+T = TypeVar("T")
+
 _TRACKING = "refs/remotes/origin/"
 
 
@@ -42,6 +54,8 @@ class Mirror:
         origin: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         self._origin = origin
+        self._processes = processes
+        self._ssh_key = ssh_key
         self._git = Git(processes, str(path), ssh_key=ssh_key)
         self._path = path
         self._url = url
@@ -52,9 +66,73 @@ class Mirror:
 
     async def fetch(self) -> Revision:
         """See `ports.ConfigSource`. Asks for both branches first, in one question: nothing new costs no more than that."""
+        if not (self._path / _DAMAGED).exists():
+            try:
+                return await self._fetch()
+            except Absent:
+                raise
+            except Failed:
+                if await self.sound():
+                    raise
+        return await self._fetch_anew()
+
+    async def reach(self) -> None:
+        """See `ports.ConfigSource`."""
+        await self._ask()
+
+    async def sound(self) -> bool:
+        """See `ports.ConfigSource`."""
+        whole = await self._is_whole()
+        if not whole:
+            with contextlib.suppress(OSError):  # on a full disk it is found out again
+                (self._path / _DAMAGED).touch()
+        return whole
+
+    async def _fetch(self) -> Revision:
         if not self._path.exists():
             await self._git.init_bare()
             self._known = None
+        url, remote = await self._ask()
+        known = await self._heads()
+        if remote != known:
+            await self._take_over(url, remote, known)
+            known = await self._heads()
+        return known[self._branch]
+
+    async def _fetch_anew(self) -> Revision:
+        """Beside the damaged one, which goes only once the remote has given all of it."""
+        beside = self._path.with_name(f"{self._path.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        fresh = Mirror(
+            self._processes,
+            beside,
+            url=self._url,
+            branch=self._branch,
+            testing=self._testing,
+            ssh_key=self._ssh_key,
+            origin=self._origin,
+        )
+        head = await fresh._fetch()
+        deployed = self._deployed_by_name()
+        if deployed is not None and await fresh._git.rev_parse(deployed) is not None:
+            await fresh._git.update_ref(_DEPLOYED, deployed)
+        shutil.rmtree(self._path, ignore_errors=True)
+        beside.rename(self._path)
+        self._known = None
+        structlog.get_logger().warning(
+            "mirror renewed", message=f"{self._path} was damaged; what the remote has was fetched anew"
+        )
+        return head
+
+    def _deployed_by_name(self) -> Revision | None:
+        """What `mark_deployed` was told last, though git may not read this repository any more; it never packs its refs."""
+        try:
+            return parse_revision((self._path / _DEPLOYED).read_text(encoding="ascii").strip())
+        except (OSError, ValueError):
+            return None
+
+    async def _ask(self) -> tuple[str, dict[str, str]]:
+        """The remote, and the heads of the branches there."""
         url = await self._origin() if self._origin is not None and not self._url else self._url
         answer = await self._git.ls_remote_refs(url, *(f"{_HEADS}{branch}" for branch in self._branches))
         remote = {branch: answer[f"{_HEADS}{branch}"] for branch in self._branches if f"{_HEADS}{branch}" in answer}
@@ -64,11 +142,26 @@ class Mirror:
                 meaning="the system stays as it is",
                 advice="push the branch, or correct config.branch",
             )
-        known = await self._heads()
-        if remote != known:
-            await self._take_over(url, remote, known)
-            known = await self._heads()
-        return known[self._branch]
+        return url, remote
+
+    async def _is_whole(self) -> bool:
+        """Whether everything that the mirror should have can be read. A daemon that has none yet has no damaged one."""
+        if not self._path.exists():
+            return True
+        try:
+            await self._git.refs()
+            await self._git.verify_objects(timeout=_WHOLE)
+        except Failed:
+            return False
+        return True
+
+    async def _read(self, question: Awaitable[T]) -> T:
+        """What the mirror says itself; if it cannot, the next fetch makes it anew."""
+        try:
+            return await question
+        except Failed:
+            await self.sound()
+            raise
 
     async def _take_over(self, url: str, remote: dict[str, str], known: dict[str, Revision]) -> None:
         self._known = None
@@ -81,21 +174,27 @@ class Mirror:
 
     async def head(self) -> Revision | None:
         """See `ports.ConfigSource`."""
-        return (await self._heads()).get(self._branch)
+        return (await self._read(self._heads())).get(self._branch)
 
     async def testing(self) -> Revision | None:
         """See `ports.ConfigSource`."""
-        return (await self._heads()).get(self._testing)
+        return (await self._read(self._heads())).get(self._testing)
 
     async def descends(self, revision: Revision, ancestor: Revision) -> bool:
         """See `ports.ConfigSource`. An ancestor that the mirror does not know any more counts as not contained."""
-        if await self._git.rev_parse(ancestor) is None:
+        if await self._read(self._git.rev_parse(ancestor)) is None:
+            if not await self.sound():  # that it has it not says nothing then
+                raise Failed(
+                    f"the mirror {self._path} is damaged",
+                    meaning="the system stays as it is",
+                    advice="`gitopsctl upgrade`, which fetches it anew",
+                )
             return False
-        return await self._git.is_ancestor(ancestor, revision)
+        return await self._read(self._git.is_ancestor(ancestor, revision))
 
     async def subject(self, revision: Revision) -> str:
         """See `ports.ConfigSource`."""
-        return await self._git.subject(revision)
+        return await self._read(self._git.subject(revision))
 
     async def mark_deployed(self, revision: Revision) -> None:
         """See `ports.ConfigSource`. A ref also keeps the commit from git's garbage collector."""

@@ -269,3 +269,50 @@ def test_evaluation_has_a_limit_of_memory_and_being_killed_rejects_nothing(lab: 
     scene.push_config("say hello", hello_service=HELLO.format(word="memory"))
     deploys(malphas)
     assert malphas.active_state(scope) == "inactive"
+
+
+def test_a_check_that_prints_what_is_no_text_is_a_check_that_fails_and_the_daemon_goes_on(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    pid = malphas.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout
+    check = r"printf '\\377\\033]0;title\\007 no text\\n'; exit 1"
+    reconfigure(malphas, f'validation_checks = ["{check}"]')
+    scene.push_config("say hello", hello_service=HELLO.format(word="text"))
+    detail = refused(malphas, outcome="check-failed")
+    assert "no text" in detail["summary"]["message"]
+    assert "\x1b" not in malphas.run(["gitopsctl", "status"]).stdout
+    assert malphas.run(["systemctl", "show", "-P", "MainPID", "gitopsd.service"]).stdout == pid
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["truncate -s0 HEAD", "find objects -type f -exec truncate -s0 {} +"],
+    ids=["no HEAD", "objects that a power cut has emptied"],
+)
+def test_a_mirror_that_is_damaged_keeps_no_fix_from_a_host(lab: Lab, damage: str) -> None:
+    scene, malphas = one(lab)
+    deploys_nothing = malphas.run(["gitopsctl", "upgrade"])
+    assert "changes nothing" in deploys_nothing.stdout
+    malphas.sh(f"cd /var/lib/gitopsd/config.git && {damage}")
+    scene.push_config("say hello", hello_service=HELLO.format(word="mirror"))
+    assert "=== Deployment Successful ===" in malphas.run(["gitopsctl", "upgrade"], check=False).stdout
+    assert "was damaged; what the remote has was fetched anew" in malphas.journal("gitopsd.service")
+
+
+def test_what_comes_out_of_a_mirror_that_was_damaged_after_the_fetch_is_not_held_against_the_revision(lab: Lab) -> None:
+    scene, malphas = one(lab)
+    malphas.run(["gitopsctl", "upgrade"])
+    # Between the fetch and the build: a hook is all that runs there.
+    malphas.write(
+        "/run/systemd/system/damages.service",
+        "[Service]\nType=oneshot\n"
+        "ExecStart=/bin/sh -c 'find /var/lib/gitopsd/config.git/objects -type f -exec truncate -s0 {} +'\n",
+    )
+    malphas.run(["systemctl", "daemon-reload"])
+    reconfigure(malphas, more='\n[[config.pre_update_hooks]]\nunit = "damages.service"\n')
+    scene.push_config("say hello", hello_service=HELLO.format(word="mirror"))
+    said = malphas.run(["gitopsctl", "upgrade"], check=False)
+    assert said.returncode == 1
+    assert "the mirror of the configuration is damaged" in said.stdout
+    assert rejected(malphas) == []
+    reconfigure(malphas)
+    deploys(malphas)

@@ -1,5 +1,6 @@
 """The mirror: what the remote has is here after one question, and nothing that it dropped."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from gitopsd.daemon.assessment import mark_deployed
-from gitopsd.errors import Absent
+from gitopsd.errors import Absent, Failed
 from gitopsd.tools.mirror import Mirror
 from gitopsd.tools.process import Processes, Result
 from gitopsd.types import Deployed, Revision, StorePath
@@ -24,7 +25,7 @@ class Counted(Processes):
         self.verbs: list[str] = []
 
     async def run(self, argv: Sequence[str], **options: Any) -> Result:
-        known = ("init", "ls-remote", "fetch", "for-each-ref", "update-ref", "rev-parse", "merge-base")
+        known = ("init", "ls-remote", "fetch", "for-each-ref", "update-ref", "rev-parse", "merge-base", "rev-list")
         self.verbs.append(next(word for word in argv if word in known))
         return await super().run(argv, **options)
 
@@ -141,3 +142,78 @@ async def test_a_mirror_that_was_removed_is_made_again(remote: Remote) -> None:
     await here.fetch()
     shutil.rmtree(remote.path.parent / "m.git")
     assert await here.fetch() == trunk
+
+
+DAMAGES = {
+    "objects that a power cut has emptied": "find objects -type f -exec truncate -s0 {} +",
+    "one object that is gone": "rm -f objects/$(cut -c1-2 refs/remotes/origin/main)/$(cut -c3- refs/remotes/origin/main)",
+    "no HEAD": "truncate -s0 HEAD",
+    "an empty ref": "truncate -s0 refs/remotes/origin/main",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("new", [True, False], ids=["something new", "nothing new"])
+async def test_a_mirror_that_is_damaged_is_fetched_anew_and_holds_nothing_up(
+    remote: Remote, damage: str, new: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    await here.mark_deployed(first)
+    trunk = remote.commit("main", first) if new else first
+    await Processes().run(["sh", "-euc", DAMAGES[damage]], cwd=str(remote.path.parent / "m.git"), timeout=10)
+    for each in (here, mirror(remote, Processes())):  # the daemon that runs, and one that starts
+        assert await each.fetch() == trunk
+        with contextlib.suppress(Failed):  # what a fetch with nothing new does not see is seen when it is needed
+            await each.subject(trunk)
+        await each.sound()
+        assert await each.fetch() == trunk
+        assert await each.subject(trunk) == "main"
+        assert await each.descends(trunk, first)
+        assert await each.sound()
+    assert await here.marked_deployed() == first
+    healed_by_git = new and damage == "one object that is gone"
+    assert ("was damaged; what the remote has was fetched anew" in capsys.readouterr().out) != healed_by_git
+
+
+async def test_a_damaged_mirror_is_no_proof_that_a_branch_was_rewound(remote: Remote) -> None:
+    first = remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    trunk = remote.commit("main", first)
+    await here.fetch()
+    (remote.path.parent / "m.git/objects" / first[:2] / first[2:]).unlink()
+    with pytest.raises(Failed, match="is damaged"):
+        await here.descends(trunk, first)
+    here = mirror(remote, Processes())  # whoever comes next knows
+    await here.fetch()
+    assert await here.descends(trunk, first)
+
+
+async def test_a_damaged_mirror_stays_until_the_remote_has_given_all_of_it(remote: Remote) -> None:
+    trunk = remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    path = remote.path.parent / "m.git"
+    (path / "HEAD").write_bytes(b"")
+    away = remote.path.rename(remote.path.with_name("away"))
+    with pytest.raises(Failed):
+        await here.fetch()
+    assert (path / "objects").exists()
+    away.rename(remote.path)
+    assert await here.fetch() == trunk
+    assert not path.with_name("m.git.new").exists()
+
+
+async def test_a_remote_that_cannot_be_read_is_no_damage(remote: Remote) -> None:
+    remote.commit("main")
+    here = mirror(remote, Processes())
+    await here.fetch()
+    inode = (remote.path.parent / "m.git").stat().st_ino
+    away = remote.path.rename(remote.path.with_name("away"))
+    with pytest.raises(Failed):
+        await here.fetch()
+    away.rename(remote.path)
+    await here.fetch()
+    assert (remote.path.parent / "m.git").stat().st_ino == inode

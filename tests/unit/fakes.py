@@ -121,6 +121,7 @@ class FakeSource:
         self.remote_head = head
         self.error = error
         self.contained = True
+        self.whole = True
         self.marked: Revision | None = None
         self.remote_testing: Revision | None = None
         self.history: dict[Revision, tuple[Revision, ...]] | None = None  # the ancestors of each revision
@@ -133,6 +134,12 @@ class FakeSource:
             raise self.error
         assert self.remote_head is not None
         return self.remote_head
+
+    async def reach(self) -> None:
+        await self.fetch()
+
+    async def sound(self) -> bool:
+        return self.whole
 
     async def head(self) -> Revision | None:
         return self.remote_head
@@ -261,6 +268,7 @@ class FakeBuilder:
         self.why_root = ""
         self.built: list[Revision] = []
         self.released: list[Revision] = []
+        self.held: StorePath | None = None
 
     async def build(self, revision: Revision, progress: Callable[[str], None]) -> Built:
         self.built.append(revision)
@@ -274,6 +282,9 @@ class FakeBuilder:
 
     async def release_others(self, *kept: Revision) -> None:
         pass
+
+    def hold(self, toplevel: StorePath) -> None:
+        self.held = toplevel
 
 
 class FakeInspector:

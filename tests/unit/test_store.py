@@ -51,6 +51,16 @@ async def reopened(store: SqliteStore, tmp_path: Path) -> SqliteStore:
     return again
 
 
+async def test_bytes_that_are_no_text_are_replaced_and_keep_nothing_from_being_recorded(store: SqliteStore) -> None:
+    said = b"caf\xe9 \xff".decode(errors="surrogateescape")
+    step = msgspec.structs.replace(STEP, message=said)
+    end = msgspec.structs.replace(ending(await store.next_cycle_id()), step=step)
+    await store.finish_cycle(end)
+    detail = await store.detail(1)
+    assert detail is not None
+    assert detail.steps[0].message == "caf? ?"
+
+
 async def test_ids_are_never_given_twice(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "state.db")
     await store.open()
