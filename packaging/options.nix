@@ -263,7 +263,7 @@ in
         validate_units = mkOption {
           type = types.listOf unitName;
           default = [ ];
-          description = "Units that must be active, and stay so.";
+          description = "Units that must be active, and stay so. A service that is started by its socket only is active once somebody has asked it: name the socket.";
         };
         soak = mkOption {
           type = duration;
@@ -314,7 +314,7 @@ in
         reachability = mkOption {
           type = types.bool;
           default = true;
-          description = "The configuration's remote, if it could be reached before, must be reachable through the new system: a host that cannot fetch any more cannot be repaired by a push.";
+          description = "The configuration's remote, if it could be reached before, must be reachable through the new system: a host that cannot fetch any more cannot be repaired by a push. So must the one that the new system's own config.toml names.";
         };
         reach_within = mkOption {
           type = duration;

@@ -7,6 +7,7 @@ from pathlib import Path
 from gitopsd.types import Check, StorePath, Verdict
 
 # What switch-to-configuration, nixos-rebuild and verify rely on (nixpkgs, nixos/modules/system/activation/top-level.nix).
+_WITHOUT_A_FILE = (".mount", ".automount", ".swap", ".device", ".slice", ".scope")
 _PARTS = ("nixos-version", "bin/switch-to-configuration", "etc", "init")
 
 
@@ -58,15 +59,31 @@ def is_for(toplevel: StorePath, host: str, running: Path) -> Check:
 
 
 def has_units(toplevel: StorePath, units: Sequence[str]) -> Check:
-    """Whether verify will find what it asks for."""
+    """Whether verify will find what it asks for.
+
+    Mounts, devices and the like need no file: generators make them at run time (systemd.generator(7)), of `/etc/fstab`
+    for one. Whether those are there, verify sees.
+    """
     name = "has the units to validate"
     directory = Path(toplevel, "etc/systemd/system")
-    missing = [unit for unit in units if not ((directory / unit).exists() or (directory / _template(unit)).exists())]
-    if missing:
+    found = {unit: _file_of(directory, unit) for unit in units if not unit.endswith(_WITHOUT_A_FILE)}
+    missing = [unit for unit, file in found.items() if file is None]
+    masked = [unit for unit, file in found.items() if file is not None and file.resolve() == Path("/dev/null")]
+    passing = [unit for unit, file in found.items() if file is not None and _is_over_at_once(file)]
+    problems = [
+        f"{', '.join(each)} {said}: verify would wait for it in vain"
+        for each, said in (
+            (missing, f"not in {directory}"),
+            (masked, "masked"),
+            (passing, "a oneshot without `RemainAfterExit=`, which is never active"),
+        )
+        if each
+    ]
+    if problems:
         return Check(
             name=name,
             verdict=Verdict.failed,
-            said=f"{', '.join(missing)} not in {directory}: verify would wait for it in vain",
+            said="; ".join(problems),
             advice="enable the service in the configuration, or correct verify.validate_units",
         )
     return Check(name=name, verdict=Verdict.passed)
@@ -79,6 +96,17 @@ def _hostname(system: Path) -> str:
         return ""
 
 
-def _template(unit: str) -> str:
-    """`name@.service` of `name@instance.service`; a unit that is no instance stands for itself."""
-    return re.sub(r"@[^.]+(\.\w+)$", r"@\1", unit)
+def _file_of(directory: Path, unit: str) -> Path | None:
+    """The unit's file, or that of its template: `name@.service` of `name@instance.service` (systemd.unit(5))."""
+    template = re.sub(r"@.+(\.\w+)$", r"@\1", unit)
+    return next((file for file in (directory / unit, directory / template) if file.exists()), None)
+
+
+def _is_over_at_once(file: Path) -> bool:
+    """Whether it is a oneshot that does not stay active once it has ended well."""
+    settings: dict[str, str] = {}
+    for each in (file, *sorted(file.with_name(f"{file.name}.d").glob("*.conf"))):
+        for line in each.read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition("=")
+            settings[key.strip()] = value.strip().lower()
+    return settings.get("Type") == "oneshot" and settings.get("RemainAfterExit") not in ("yes", "true", "on", "1")

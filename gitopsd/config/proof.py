@@ -43,12 +43,14 @@ class VerifyConfig(Section, frozen=True, kw_only=True):
     """`[verify]`: what a new system must prove.
 
     Args:
-        validate_units: units that must be active, and stay so.
+        validate_units: units that must be active, and stay so. A service that is started by its socket only is active once
+            somebody has asked it: name the socket.
         soak: for how long.
         deadline: how long they may take to become active, and the probes to pass.
         probes: what must answer before the soak and after it.
         reachability: the configuration's remote, if it could be reached before, must be reachable through the new
-            system: a host that cannot fetch any more cannot be repaired by a push.
+            system: a host that cannot fetch any more cannot be repaired by a push. So must the one that the new system's
+            own config.toml names.
         reach_within: how long the network of a new system may take to come up for that.
         on_validation_failure: `rollback`, or `keep` the new system and report.
         validation_checks: shell commands that must end with status 0 before anything is switched; `$TOPLEVEL` is the

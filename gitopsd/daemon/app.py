@@ -121,7 +121,10 @@ async def _locked(paths: Paths, config: Config, *, rehearsal: bool = False) -> N
     systemd = Systemd()
     await systemd.start()
     successor = OwnUnit(systemd, clock, paths.config, paths.state, store.keep_copy)
+    if not rehearsal:
+        await successor.begin()
     around = Surroundings(
+        config=paths.config,
         state_dir=paths.state,
         store=store,
         systemd=systemd,

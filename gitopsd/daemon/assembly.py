@@ -12,11 +12,12 @@ from gitopsd.checkout.publish import Publishing
 from gitopsd.checks.inspection import Inspection, Wanted
 from gitopsd.choices.person import PersonChoices
 from gitopsd.choices.turn import InTurn, Turn
-from gitopsd.config import Config, DotfilesConfig, SystemConfig
+from gitopsd.config import Config, DotfilesConfig, SystemConfig, load
 from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.reboots import Reboots
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.dotfiles.person import PersonDotfiles
+from gitopsd.errors import ConfigError
 from gitopsd.machine import State
 from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor
 from gitopsd.steps import Step
@@ -54,6 +55,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What stays the same when the configuration is read again.
 
     Args:
+        config: our configuration file.
         state_dir: the daemon's state directory.
         store: the durable record.
         systemd: the connection to PID 1.
@@ -64,6 +66,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     """
 
+    config: Path
     state_dir: Path
     store: Store
     systemd: Systemd
@@ -168,7 +171,13 @@ def _tools(config: Config, around: Surroundings) -> _Tools:
         checking=wanted.longest(),
         activator=activator,
         golden=GoldenGeneration(machine, activator, around.processes, max_attempts=attempts),
-        through=Instruments(units=around.systemd, prober=Probes(around.processes), source=mirror, clock=around.clock),
+        through=Instruments(
+            units=around.systemd,
+            prober=Probes(around.processes),
+            source=mirror,
+            ahead=partial(_ahead, config.config, around),
+            clock=around.clock,
+        ),
         hooks=HookPlan(
             hooks=HookUnits(around.systemd, around.processes, around.clock),
             clock=around.clock,
@@ -237,7 +246,10 @@ def _steps(config: Config, around: Surroundings, people: tuple[Dotfiles, ...], t
 def _limits(config: Config, tools: _Tools) -> dict[State, float]:
     """Seconds that each step may take: what its parts may take themselves, and some slack."""
     limits, hooks = config.timeouts, tools.hooks
-    proving = config.verify.deadline + config.verify.soak + config.verify.reach_within + _SLACK
+    asking = 2 * sum(
+        probe.timeout for probe in config.verify.probes
+    )  # the last time before the deadline, and at the end
+    proving = config.verify.deadline + config.verify.soak + asking + 2 * config.verify.reach_within + _SLACK
     before, after = hooks.longest(hooks.pre), hooks.longest(hooks.post)
     building = tools.system.build_timeout * config.retry.build.attempts + tools.checking + before
     return {
@@ -288,6 +300,21 @@ def _mirror(system: SystemConfig, testing: str, around: Surroundings) -> Mirror:
         ssh_key=system.ssh_key,
         origin=partial(origin_of, around.processes, system.checkout),
     )
+
+
+def _ahead(now: SystemConfig | None, around: Surroundings) -> Mirror | None:
+    """The remote that our configuration file names, if another one is in force; a file that has faults names none."""
+    try:
+        named = load(around.config).config
+    except ConfigError:
+        return None
+    if now is None or named is None or _remote(named) == _remote(now):
+        return None
+    return _mirror(named, "", around)
+
+
+def _remote(system: SystemConfig) -> tuple[str, ...]:
+    return system.repo_url, system.branch, system.ssh_key, system.checkout
 
 
 def _nix(system: SystemConfig, recipe: Recipe, around: Surroundings) -> Nix:

@@ -6,6 +6,7 @@ was under way and what it had decided.
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 
@@ -62,6 +63,7 @@ from gitopsd.types import (
     Update,
 )
 
+_RENEW_FIRST, _RENEW_LAST = 60.0, 3600.0  # seconds between two attempts to hand over to the next version of ourselves
 _MARGIN = 60.0  # seconds that a step may exceed its limit before the watchdog gives up on us
 
 
@@ -334,14 +336,15 @@ class Loop:
             self._rest()
             self._news.tell_of_boot(self._steps.golden.facts())
             await self._settle()
-            if not self._requests:
-                await self._renew()
+            due, pause, told = self._clock.monotonic(), _RENEW_FIRST, False
             while not self._requests.ready:
                 self._wanted.clear()
+                if not self._requests and self._clock.monotonic() >= due:
+                    told = await self._renew(told=told)
+                    due = self._clock.monotonic() + pause if told else math.inf
+                    pause = min(2 * pause, _RENEW_LAST)
                 look = await self._reboots.reboot_if_due(self._next_steps, lambda: not self._requests)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(look):
-                        await self._wanted.wait()
+                await self._woken(min(due - self._clock.monotonic(), math.inf if look is None else look))
             self._steps = self._next_steps
             cycle = self._requests.take()
             machine = Machine(self._board.snapshot.state)
@@ -351,6 +354,12 @@ class Loop:
             cycle = self._moved(cycle, cycle.facts, machine.apply(begin))
             await self._recording.lasting(partial(self._store.save_cycle, cycle))
             await self._cycle(cycle, machine)
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait until something is wanted, or for so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds if seconds < math.inf else None):
+                await self._wanted.wait()
 
     async def _cycle(self, cycle: Cycle, machine: Machine) -> None:
         """Record, step, apply, until the machine rests."""
@@ -527,17 +536,27 @@ class Loop:
         except GitopsdError as error:
             self._log.warning("still guarded", message=error.message)
 
-    async def _renew(self) -> None:
-        """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way."""
+    async def _renew(self, *, told: bool) -> bool:
+        """After an upgrade of gitopsd itself the new one runs: here, between two cycles, nothing is under way.
+
+        Args:
+            told: it is not the first attempt since something was under way.
+
+        Returns:
+            Whether it was tried. Unless we are ended first, it is to be tried again.
+
+        """
         if not self._successor.waits():
-            return
+            return False
         message = "the running system has another version of gitopsd"
-        self._log.info(events.RESTARTING, message=message)
-        self._herald.tell(events.RESTARTING, message)
+        if not told:
+            self._log.info(events.RESTARTING, message=message)
+            self._herald.tell(events.RESTARTING, message)
         try:
             await self._successor.hand_over(await self._spare())
-        except GitopsdError as error:  # this version goes on, and tries again after the next cycle
+        except GitopsdError as error:  # this version goes on meanwhile
             self._log.warning("not restarted", message=error.message)
+        return True
 
     async def _spare(self) -> StorePath | None:
         """The system to go back to if the next version does not hold: this version's, unless it is rejected itself."""

@@ -4,10 +4,13 @@ from collections.abc import Iterable, Sequence
 
 from gitopsd.types import UnitHealth
 
+# org.freedesktop.systemd1(5): a unit that reloads, or is refreshed, goes on with its work meanwhile.
+_AT_WORK = ("active", "reloading", "refreshing")
+
 
 def still_starting(units: Sequence[UnitHealth]) -> tuple[str, ...]:
-    """Which of the units are on their way to active, and may still get there."""
-    return tuple(unit.name for unit in units if unit.active in ("activating", "reloading", "inactive", "deactivating"))
+    """Which of the units are not active, and may still get there."""
+    return tuple(unit.name for unit in units if unit.active not in ("active", "failed"))
 
 
 def broken(units: Sequence[UnitHealth]) -> str:
@@ -29,7 +32,7 @@ def unsteady(before: Sequence[UnitHealth], now: Sequence[UnitHealth]) -> str:
 
     """
     for then, unit in zip(before, now, strict=True):
-        if unit.active != "active":
+        if unit.active not in _AT_WORK:
             return f"{unit.name} did not stay active ({unit.active}/{unit.sub})"
         if unit.restarts != then.restarts or unit.main_pid != then.main_pid:
             return f"{unit.name} restarted"
@@ -45,7 +48,12 @@ def newly_failed(before: Iterable[str], now: Iterable[str]) -> str:
 
 
 def reads_switch(status: int) -> str:
-    """What an exit status of switch-to-configuration means (its main.rs); empty if there is nothing wrong."""
+    """What an exit status of switch-to-configuration means (its main.rs); empty if there is nothing wrong.
+
+    Args:
+        status: negative is the signal that ended it.
+
+    """
     meanings = {
         0: "",
         1: "it refused before it changed anything",
@@ -53,4 +61,6 @@ def reads_switch(status: int) -> str:
         4: "it switched, but units failed",
         100: "the init interface changed: this system can only be booted into",
     }
+    if status < 0:
+        return f"it was ended by signal {-status}"
     return meanings.get(status, f"it ended with status {status}")

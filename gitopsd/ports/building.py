@@ -22,7 +22,17 @@ class Builder(Protocol):
         """Drop the GC root of a build that was deployed or rejected."""
 
     async def release_others(self, *kept: Revision) -> None:
-        """Drop the GC roots of all other builds: of what was interrupted, and then overtaken."""
+        """Drop the GC roots of all other builds: of what was interrupted, and then overtaken. And that of `hold`."""
+
+    def hold(self, toplevel: StorePath) -> None:
+        """Keep a system that may have to be gone back to from the garbage collector, until the next build. Durable.
+
+        What runs is a root only for as long as it does, and not everything that runs is a generation.
+
+        Raises:
+            Transient: it cannot be kept (`lock_held`: nothing may be activated then).
+
+        """
 
 
 class Inspector(Protocol):

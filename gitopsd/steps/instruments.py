@@ -1,5 +1,7 @@
 """What verify and rollback look through."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from gitopsd.ports import Clock, ConfigSource, Prober, Units
@@ -12,6 +14,8 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
         units: systemd.
         prober: asks services.
         source: the configuration's remote.
+        ahead: the remote that is followed from now on, by our configuration as the running system has it; None if that is
+            the same one, or cannot be told.
         clock: time.
 
     """
@@ -19,4 +23,5 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
     units: Units
     prober: Prober
     source: ConfigSource
+    ahead: Callable[[], ConfigSource | None]
     clock: Clock

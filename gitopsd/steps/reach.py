@@ -70,3 +70,31 @@ async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str
             await through.clock.sleep(_LOOK)
         else:
             return ""
+
+
+async def led_away(through: Instruments, reporter: Reporter, limit: float) -> str:
+    """Whether the new system has our configuration name a remote that cannot be read: nothing could be fetched any more.
+
+    It is asked once the remote of before has answered through the new system: then it is not the network.
+
+    Args:
+        through: what to look through.
+        reporter: hears the progress.
+        limit: seconds that it may take.
+
+    Returns:
+        What is wrong, one sentence; empty if it answers, or is the one of before.
+
+    """
+    ahead, started = through.ahead(), through.clock.monotonic()
+    while ahead is not None:
+        try:
+            await ahead.reach()
+        except (Transient, Failed) as error:
+            if isinstance(error, Failed) or through.clock.monotonic() - started > limit:
+                return f"the new system's config.toml names a remote that cannot be read ({error.message})"
+            reporter.progress("waiting for the remote that config.toml names now")
+            await through.clock.sleep(_LOOK)
+        else:
+            break
+    return ""

@@ -6,7 +6,7 @@ The order is `test`, then verify, then the profile and `boot`: a crash or power 
 import msgspec
 
 from gitopsd.machine import Event
-from gitopsd.policy import called, reads_switch, short
+from gitopsd.policy import called, newly_failed, reads_switch, short
 from gitopsd.ports import Activator, Builder, Clock, Reporter, Successor, Units
 from gitopsd.steps.needs import needed
 from gitopsd.types import Built, Cycle, Outcome, StepResult, Switching, SystemFacts
@@ -47,7 +47,8 @@ async def switch(
     if switching.mode == "boot":
         return await _for_the_next_boot(cycle, built, activator, builder)
     await successor.guard(switching.previous, built.toplevel, activator.facts().profile)
-    return await _test(cycle, reporter, built, switching, activator=activator, builder=builder)
+    builder.hold(switching.previous)
+    return await _test(cycle, reporter, built, switching, activator=activator, builder=builder, units=units)
 
 
 async def _test(
@@ -58,10 +59,14 @@ async def _test(
     *,
     activator: Activator,
     builder: Builder,
+    units: Units,
 ) -> StepResult:
     status = await activator.activate(built.toplevel, "test", tag(cycle, "test"))
     problem = reads_switch(status)
     match status:
+        case 1 if changed := await _changed(switching, activator, units):
+            # Its main.rs ends so for every error that it did not foresee, wherever that came.
+            return undo(cycle, switching, f"switch-to-configuration: it gave up half-way (status 1): {changed}")
         case 0 | 4:  # whether the units that failed matter, verify decides: some may have failed before
             return StepResult(event=Event.done, facts=cycle.facts, message=problem or "activated")
         case 100 if switching.mode == "switch" and not cycle.facts.chosen:
@@ -77,6 +82,17 @@ async def _test(
             )
         case _:
             return undo(cycle, switching, f"switch-to-configuration: {problem}")
+
+
+async def _changed(switching: Switching, activator: Activator, units: Units) -> str:
+    """What is not as it was before the activation; empty if nothing is."""
+    current = activator.facts().current
+    if current != switching.previous:
+        return f"{current} runs"
+    stopped = [unit.name for unit in await units.health(switching.active_before) if unit.active != "active"]
+    if stopped:
+        return f"{', '.join(stopped)} not active any more"
+    return newly_failed(switching.failed_before, await units.failed())
 
 
 async def _for_the_next_boot(cycle: Cycle, built: Built, activator: Activator, builder: Builder) -> StepResult:

@@ -11,7 +11,7 @@ from gitopsd.steps.hooks import HookPlan, run_hooks
 from gitopsd.steps.instruments import Instruments
 from gitopsd.steps.needs import needed
 from gitopsd.steps.proof import prove
-from gitopsd.steps.reach import Newer, cut_off
+from gitopsd.steps.reach import Newer, cut_off, led_away
 from gitopsd.steps.switch import after_reboot, tag, undo
 from gitopsd.types import BOOTED, Built, Cycle, Outcome, StepResult, Switching
 
@@ -46,14 +46,19 @@ async def verify(
     if cycle.facts.chosen:  # what a system of before never had cannot come back with it
         seen = await through.units.health(wanted.validate_units)
         wanted = msgspec.structs.replace(wanted, validate_units=tuple(unit.name for unit in seen if unit.loaded))
+    # A hook that is not required has failed before we died: what it may not do then, it may not do now.
+    known = (*switching.failed_before, *(run.unit for run in cycle.facts.hooks if run.problem))
     newer = Newer(through, reporter, built.revision if is_of_the_trunk(cycle.facts) else None)
-    problem = await prove(through, reporter, wanted, switching.failed_before, newer)
+    problem = await prove(through, reporter, wanted, known, newer)
     if problem:
         return _not_good(cycle, reporter, switching, wanted, problem, reject=newer.found is None)
     if wanted.reachability and not cycle.facts.config_offline and not cycle.facts.chosen:
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, reject=False, cut_off=True)
+        problem = await led_away(through, reporter, wanted.reach_within)
+        if problem:
+            return _not_good(cycle, reporter, switching, wanted, problem, reject=True)
     if hooks.post and not cycle.facts.chosen:
         facts, problem = await run_hooks(cycle.facts, reporter, hooks, "post")
         cycle = msgspec.structs.replace(cycle, facts=facts)

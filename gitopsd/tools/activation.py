@@ -54,7 +54,8 @@ class Switching:
                 meaning="what it had done by then is not known",
                 advice=f"`journalctl -u {UNIT}` tells how far it got; a longer limit is `switch.timeout`",
             )
-        return int(unit["ExecMainStatus"])
+        status = int(unit["ExecMainStatus"])
+        return status if unit["ExecMainCode"] == os.CLD_EXITED else -status
 
     async def forget(self) -> None:
         """See `ports.Activator`."""

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gitopsd.boot.disk import Disk
+from gitopsd.errors import Cause, Transient
 from gitopsd.tools.memory import held_by_rlimit
 from gitopsd.tools.nix_log import Fault, NixLog, judged, spared
 from gitopsd.tools.nix_source import Recipe, Source, Sources, keep
@@ -15,6 +17,7 @@ from gitopsd.tools.process import CommandFailed, Processes
 from gitopsd.types import Built, Revision, StorePath, parse_store_path
 
 _SYSTEM_PROFILE = "/nix/var/nix/profiles/system"
+_BEFORE = "/nix/var/nix/gcroots/gitopsd-before"
 _SCOPE = "gitopsd-build.scope"
 _QUICK = 60.0  # seconds for a command that builds nothing
 # What nix's garbage collector prints, beside nix's log, before it aborts (bdwgc 8.2, with nix 2.34).
@@ -135,9 +138,22 @@ class Nix:
 
     async def release_others(self, *kept: Revision) -> None:
         """See `ports.Builder`."""
-        for root in self._roots.iterdir():
+        for root in (Path(_BEFORE), *self._roots.iterdir()):
             if root.name not in kept:
                 root.unlink(missing_ok=True)
+
+    def hold(self, toplevel: StorePath) -> None:
+        """See `ports.Builder`. A link there is a root by itself (nix manual, "Garbage Collection")."""
+        disk = Disk()
+        try:
+            disk.directory(str(Path(_BEFORE).parent), 0o755)
+            disk.point(_BEFORE, toplevel)
+        except OSError as error:
+            raise Transient(
+                f"cannot keep {toplevel} from the garbage collector: {error.filename}: {error.strerror}",
+                cause=Cause.lock_held,
+                meaning="it could not be gone back to, so nothing was activated",
+            ) from error
 
     async def set_profile(self, toplevel: StorePath) -> int:
         """See `ports.Activator`. nix makes no new generation when the newest one is this toplevel already."""

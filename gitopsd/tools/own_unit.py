@@ -21,6 +21,7 @@ import msgspec
 from gitopsd.config import load
 from gitopsd.errors import Cause, ConfigError, Failed, Transient
 from gitopsd.ports import Clock
+from gitopsd.tools.activation import UNIT as ACTIVATION
 from gitopsd.tools.nix import store_path_at
 from gitopsd.tools.rehearsal import REHEARSAL_LIMIT, rehearsal
 from gitopsd.tools.systemd import Systemd, Unit, command, microseconds, number, text, texts
@@ -34,6 +35,7 @@ _SOCKET = "gitopsd.socket"
 _REHEARSAL = "gitopsd-rehearsal.service"
 _REHEARSAL_FILE = Path("/run/systemd/system") / _REHEARSAL
 _SAID = Path("/run/gitopsd-rehearsal.log")
+_EITHER = ""  # the unit of a life that began in the middle of an activation: of the old system or of the new one
 _LOOK = 0.5  # seconds between two looks when no signal comes
 _SHORT = 0.05  # the same, for what takes no time
 _STOP = 60.0  # seconds that the end of a gitopsd may take
@@ -64,6 +66,25 @@ class OwnUnit:
         self._record = TakeoverRecord(state)
         self._started_from = unit_of(_SYSTEM)
         self._started_in = store_path_at(_SYSTEM)
+
+    async def begin(self) -> None:
+        """Find out whether this life may have begun from the old unit although the new system runs already.
+
+        systemd reads its units again only some time after that.
+
+        Raises:
+            GitopsdError: systemd cannot be reached.
+
+        """
+        takeover = self._record.read()
+        if takeover is None or not takeover.deploying or takeover.after != self._started_in:
+            return
+        activation, own = await self._systemd.unit(ACTIVATION), await self._systemd.unit(UNIT)
+        if activation is None or own is None:
+            return
+        ended = int(activation["ExecMainExitTimestampMonotonic"])  # 0: it has not
+        if not ended or ended > int(own["ExecMainStartTimestampMonotonic"]):
+            self._started_from = _EITHER
 
     def waits(self) -> bool:
         """See `ports.Successor`. A system that does not run us as a unit has no successor for us."""
@@ -164,8 +185,8 @@ class OwnUnit:
     async def _handing_over(self, spare: StorePath | None, after: StorePath | None, invocation: str) -> None:
         """Have the new version watched from here on, or nobody."""
         found = self._record.read()
-        if found is not None and not found.deploying:
-            raise _watched_already()
+        if found is not None and not found.deploying and found.invocation != invocation:
+            raise _watched_already()  # else we have handed over already, and were not restarted
         if spare is None or after in (None, spare):
             if found is not None and self._change(found, None):
                 await self._end_watch()

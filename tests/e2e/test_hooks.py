@@ -122,3 +122,17 @@ def test_a_hook_is_not_run_again_when_the_daemon_is_killed(lab: Lab, end: str) -
     assert ended(malphas)["summary"]["outcome"] == "success"
     assert ran(malphas) == ["before"]
     assert "cycle resumed" in malphas.journal("gitopsd.service")
+
+
+def test_a_hook_that_may_fail_may_have_failed_before_the_daemon_was_killed(lab: Lab) -> None:
+    _, malphas, _ = two(lab)
+    hook(malphas, "behind", status=3)
+    hooks(malphas, "post behind.service wanted")
+    malphas.write(
+        "/usr/local/bin/lab-point",
+        "#!/bin/sh\ncase $1 in boot:begin) rm $0; systemctl kill --signal=KILL gitopsd.service; sleep 2 ;; esac\n",
+        mode=0o755,
+    )
+    said = malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).stdout
+    assert "=== Deployment Successful ===" in said
+    assert ran(malphas) == ["behind"]

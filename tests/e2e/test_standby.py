@@ -206,3 +206,24 @@ def test_an_upgrade_that_leaves_gitopsd_as_it_is_needs_no_watch(lab: Lab) -> Non
     malphas.until(lambda: "soaking" in malphas.run(["gitopsctl", "status"]).stdout, what="the soak")
     assert malphas.active_state(STAND_BY) == "inactive"
     assert not malphas.exists(RECORD)
+
+
+def test_an_old_gitopsd_that_began_again_before_systemd_knew_of_the_new_one_hands_over(lab: Lab) -> None:
+    scene, malphas, unit = one(lab, soak="4s")
+    malphas.write(
+        "/usr/local/bin/lab-point",
+        "#!/bin/sh\ncase $1 in test:activated) rm $0; systemctl kill --signal=KILL gitopsd.service; sleep 4 ;; esac\n",
+        mode=0o755,
+    )
+    revision = scene.forge.push_change("nix-config", {"gitopsd/gitopsd.service": other(unit, service="Nice=1")}, "own")
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    assert ended(malphas, revision)["last_upgrade"]["outcome"] == "success"
+    pid = property_of(malphas, "MainPID")
+    malphas.until(
+        lambda: (
+            malphas.run(["ps", "-o", "ni=", "-p", property_of(malphas, "MainPID")], check=False).stdout.strip() == "1"
+        ),
+        timeout=30,
+        what=f"the new gitopsd instead of {pid}",
+    )
+    malphas.until(lambda: malphas.active_state(STAND_BY) == "inactive", timeout=40, what="the end of the watch")

@@ -358,3 +358,92 @@ def test_a_probe_that_fails_rolls_back(lab: Lab, way: str) -> None:
         scene.push_config("hides the greeting", port_service=PORT, hide_service=hides)
     assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
     refused(malphas, before, "probe")
+
+
+def test_a_configuration_that_leads_the_host_to_another_remote_which_cannot_be_read_is_rolled_back(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    file = "hosts/malphas/etc/gitopsd/config.toml"
+    text = scene.files()[file]
+    for wrong, said in (
+        (text.replace("nix-config.git", "nix-konfig.git"), "does not appear to be a git repository"),
+        (text.replace("[config]\n", '[config]\nbranch = "master"\n'), "has no branch 'master'"),
+    ):
+        scene.forge.push_change("nix-config", {file: wrong}, "another remote")
+        assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
+        refused(malphas, before, "the new system's config.toml names a remote that cannot be read", said)
+    scene.forge.git("nix-config", "branch", "stable", "main")
+    scene.forge.push_change(
+        "nix-config", {file: text.replace("[config]\n", '[config]\nbranch = "stable"\n')}, "one that is there"
+    )
+    assert malphas.run(["gitopsctl", "upgrade"]).returncode == 0
+    assert malphas.current_system() != before
+
+
+# What a test has switch-to-configuration do at one of its points: it finds that the new system runs already.
+GIVES_UP = """#!/bin/sh
+case "$1" in test:stopped) chmod -x /usr/local/bin/lab-point ;; esac
+"""
+HANGS_UP = """#!/bin/sh
+case "$1" in test:activated) rm /usr/local/bin/lab-point; kill -HUP $PPID ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [(GIVES_UP, "it gave up half-way (status 1)"), (HANGS_UP, "it was ended by signal 1")],
+    ids=["an error that it did not foresee", "a signal whose number means something else"],
+)
+def test_an_activation_that_ends_half_way_is_not_taken_for_one_that_did_not_begin(
+    lab: Lab, script: str, said: str
+) -> None:
+    scene = set_up(lab, "malphas", homes=False)
+    malphas = scene.hosts["malphas"]
+    before = malphas.current_system()
+    malphas.write("/usr/local/bin/lab-point", script, mode=0o755)
+    scene.push_config("say hello", hello_service=HELLO.format(word="half"))
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: malphas.current_system() != before, what="the new system")
+    malphas.sh("rm -f /usr/local/bin/lab-point")
+    malphas.until(lambda: last(malphas) is not None, what="the end")
+    refused(malphas, before, said)
+
+
+def test_a_system_that_is_no_generation_is_there_to_go_back_to_after_the_garbage_collector_ran(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", soak="10s", homes=False)
+    malphas = scene.hosts["malphas"]
+    malphas.run(["gitopsctl", "upgrade"])
+    scene.push_config("by hand", hello_service=HELLO.format(word="by hand"))
+    built = malphas.sh(
+        "nix --extra-experimental-features 'nix-command flakes' build --no-link --print-out-paths"
+        " 'git+ssh://git@forge/~/nix-config.git#nixosConfigurations.malphas.config.system.build.toplevel'"
+    )
+    by_hand = built.stdout.strip()
+    malphas.run([f"{by_hand}/bin/switch-to-configuration", "test"])
+    scene.push_config("dies later", later_service=DIES_LATER)
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: "soaking" in malphas.run(["gitopsctl", "status"]).stdout, what="the soak")
+    malphas.run(["nix-collect-garbage"])
+    malphas.until(lambda: last(malphas)["outcome"] == "rolled-back", what="the way back")
+    assert malphas.current_system() == by_hand
+    assert malphas.active_state("hello.service") == "active"
+
+
+def test_a_unit_that_reloads_in_the_soak_has_stayed_active(lab: Lab) -> None:
+    scene = set_up(lab, "malphas", soak="6s", homes=False)
+    malphas = scene.hosts["malphas"]
+    config = malphas.read("/etc/gitopsd/config.toml").replace('"sshd.service"', '"sshd.service", "slow.service"')
+    slow = "[Service]\nExecStart=/usr/bin/sleep infinity\nExecReload=/usr/bin/sleep 3\n[Install]\nWantedBy=multi-user.target\n"
+    malphas.sh("rm /etc/gitopsd/config.toml")
+    malphas.write("/etc/gitopsd/config.toml", config)
+    malphas.run(["systemctl", "reload", "gitopsd.service"])
+    scene.forge.push_change(
+        "nix-config",
+        {"hosts/malphas/units/slow.service": slow, "hosts/malphas/etc/gitopsd/config.toml": config},
+        "reloads slowly",
+    )
+    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
+    malphas.until(lambda: "soaking" in malphas.run(["gitopsctl", "status"]).stdout, what="the soak")
+    malphas.run(["systemctl", "reload", "slow.service"])
+    malphas.until(lambda: last(malphas) is not None and last(malphas)["outcome"] == "success", what="the end")

@@ -69,6 +69,29 @@ def test_an_instance_of_a_template_exists_if_the_template_does(tmp_path: Path) -
     assert check.said.startswith("sshd.service not in ")
 
 
+def test_an_instance_may_have_dots_and_what_generators_make_needs_no_file(tmp_path: Path) -> None:
+    directory = Path(new := system(tmp_path, "new"), "etc/systemd/system")
+    directory.mkdir(parents=True)
+    (directory / "wg-quick@.service").touch()
+    units = ["wg-quick@wg0.100.service", "wg-quick@a@b.service", "-.mount", "srv-my\\x2ddisk.mount", "dev-sda1.device"]
+    assert toplevel.has_units(new, units).verdict is Verdict.passed
+    assert toplevel.has_units(new, ["other@wg0.100.service"]).verdict is Verdict.failed
+
+
+def test_a_unit_that_can_never_be_active_is_not_waited_for(tmp_path: Path) -> None:
+    directory = Path(new := system(tmp_path, "new"), "etc/systemd/system")
+    (directory / "stays.service.d").mkdir(parents=True)
+    (directory / "masked.service").symlink_to("/dev/null")
+    for name in ("once.service", "stays.service"):
+        (directory / name).write_text("[Service]\nType=oneshot\nExecStart=true\n")
+    (directory / "stays.service.d/more.conf").write_text("[Service]\nRemainAfterExit=yes\n")
+    (directory / "once.timer").write_text("[Timer]\nOnCalendar=daily\n")
+    assert toplevel.has_units(new, ["stays.service", "once.timer"]).verdict is Verdict.passed
+    said = toplevel.has_units(new, ["once.service", "masked.service"]).said
+    assert "masked.service masked: verify would wait for it in vain" in said
+    assert "once.service a oneshot without `RemainAfterExit=`, which is never active" in said
+
+
 def test_a_full_store_prevents_a_build_and_rejects_nothing(tmp_path: Path) -> None:
     assert space.in_store(0, tmp_path).verdict is Verdict.passed
     assert space.in_store(2**62, tmp_path).verdict is Verdict.prevented

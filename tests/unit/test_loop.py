@@ -1,17 +1,18 @@
 """The loop: record, step, apply; and what a crash at any point leads to."""
 
 import asyncio
+import itertools
 from pathlib import Path
 
 import msgspec
 import pytest
-from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
+from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, FakeSource, unit
 from unit.world import Crashing, World, upgraded
 
 from gitopsd.config import HookConfig, ProbeConfig
-from gitopsd.errors import Cause, Failed, PersonNeeded, Rejected, Transient
+from gitopsd.errors import Absent, Cause, Failed, PersonNeeded, Rejected, Transient
 from gitopsd.machine import RESTING, State
-from gitopsd.types import Check, CycleKind, Outcome, Revision, SyncWord, UnitHealth, Verdict
+from gitopsd.types import Check, CycleKind, Outcome, Revision, StorePath, SyncWord, UnitHealth, Verdict
 
 
 @pytest.fixture
@@ -466,6 +467,7 @@ async def test_keep_keeps_the_new_system_and_the_old_boot_default(tmp_path: Path
         (1, Outcome.switch_failed, ["test new"]),
         (100, Outcome.at_reboot, ["test new", "profile new", "boot new"]),
         (2, Outcome.rolled_back, ["test new", "test old"]),
+        (-1, Outcome.rolled_back, ["test new", "test old"]),
         (4, Outcome.success, ["test new", "profile new", "boot new"]),
     ],
 )
@@ -475,6 +477,61 @@ async def test_exit_statuses_are_read_for_what_they_mean(
     world.activator.statuses["test new"] = status
     summary, _ = await upgraded(world)
     assert (summary.outcome, world.activator.order) == (outcome, order)
+
+
+@pytest.mark.parametrize("how", ["the new system runs", "a unit was stopped", "a unit failed"])
+async def test_a_status_that_means_that_nothing_was_changed_is_believed_when_it_is_so(world: World, how: str) -> None:
+    world.activator.statuses["test new"] = 1
+    activate = world.activator.activate
+
+    async def half(toplevel: StorePath, action: str, tag: str, **more: bool) -> int:
+        status = await activate(toplevel, action, tag, **more)
+        if toplevel == NEW and how == "the new system runs":
+            world.activator.current = NEW
+        if toplevel == NEW and how == "a unit was stopped":
+            world.units.script = [{"sshd.service": unit("sshd.service", "inactive")}, {}]
+        if toplevel == NEW and how == "a unit failed":
+            world.units.failed_script = [("cups.service",), ()]
+        return status
+
+    world.activator.activate = half  # type: ignore[method-assign]
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "it gave up half-way (status 1)" in summary.message
+    assert world.activator.current == OLD
+    assert world.activator.order == ["test new", "test old"]
+
+
+async def test_what_ran_is_kept_from_the_garbage_collector_before_anything_is_activated(world: World) -> None:
+    held: list[StorePath | None] = []
+    activate = world.activator.activate
+
+    async def activated(toplevel: StorePath, action: str, tag: str, **more: bool) -> int:
+        held.append(world.builder.held)
+        return await activate(toplevel, action, tag, **more)
+
+    world.activator.activate = activated  # type: ignore[method-assign]
+    await upgraded(world)
+    assert held[0] == OLD
+
+
+async def test_a_new_configuration_of_ours_that_leads_nowhere_is_rolled_back(world: World) -> None:
+    world.ahead = FakeSource(error=Absent("it has no branch 'master'"))
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.rolled_back
+    assert "names a remote that cannot be read (it has no branch 'master')" in summary.message
+    assert world.activator.boot_default == world.activator.current == OLD
+    assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_what_a_damaged_mirror_builds_is_not_held_against_the_revision(world: World) -> None:
+    world.builder.build_error = Rejected("does not build: object not found")
+    world.source.whole = False
+    summary, _ = await upgraded(world)
+    assert summary.outcome is Outcome.failed
+    assert "the mirror of the configuration is damaged" in summary.message
+    world.builder.build_error, world.source.whole = None, True
+    assert (await upgraded(world))[0].outcome is Outcome.success
 
 
 async def test_a_boot_loader_that_fails_restores_the_profile_too(world: World) -> None:
@@ -722,6 +779,30 @@ async def test_the_next_version_takes_over_between_two_cycles_and_never_in_one(w
     assert during == [0, 0]
     assert world.successor.handed_over == 1
     await daemon.stop()
+
+
+async def test_a_version_that_was_not_handed_over_to_is_tried_again_at_rest_and_less_and_less_often(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitopsd.daemon.loop._RENEW_FIRST", 0.1)
+    tried: list[float] = []
+
+    async def in_vain(spare: StorePath | None) -> None:
+        tried.append(world.clock.time)
+        if len(tried) == 5:
+            world.successor.ready = False
+        raise Failed("it does not start")
+
+    world.successor.hand_over = in_vain  # type: ignore[method-assign]
+    world.successor.ready = True
+    daemon = await world.start()
+    while world.successor.ready:
+        world.clock.time += 0.05
+        await asyncio.sleep(0.05)
+    await daemon.stop()
+    pauses = [after - before for before, after in itertools.pairwise(tried)]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] > 5 * pauses[0] > 0
 
 
 WRITES = ("activate", "set_profile", "restore_profile", "forget")

@@ -105,6 +105,7 @@ def test_two_requests_become_one_that_satisfies_both() -> None:
 
 def test_units_on_their_way_are_waited_for_and_failed_ones_are_not() -> None:
     assert still_starting((unit("a.service", "activating"), unit("b.service"))) == ("a.service",)
+    assert still_starting((unit("a.service", "reloading"), unit("b.mount", "maintenance"))) == ("a.service", "b.mount")
     assert broken((unit("a.service", "failed"),)) == "a.service has failed"
     assert "does not exist" in broken((unit("a.service", "inactive", loaded=False),))
     assert broken((unit("a.service"),)) == ""
@@ -114,7 +115,9 @@ def test_units_on_their_way_are_waited_for_and_failed_ones_are_not() -> None:
     ("now", "said"),
     [
         (unit("a.service"), ""),
+        (unit("a.service", "reloading"), ""),
         (unit("a.service", "failed"), "did not stay active"),
+        (unit("a.service", "maintenance"), "did not stay active"),
         (unit("a.service", restarts=1), "restarted"),
         (unit("a.service", pid=8), "restarted"),
     ],

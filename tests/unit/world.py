@@ -87,6 +87,7 @@ class World:
         self.pre: tuple[HookConfig, ...] = ()
         self.post: tuple[HookConfig, ...] = ()
         self.source = FakeSource()
+        self.ahead: FakeSource | None = None
         self.signatures = FakeSignatures()
         self.checkout: FakeCheckout | None = None
         self.units = FakeUnits(self.clock)
@@ -109,7 +110,9 @@ class World:
 
     def steps(self, store: SqliteStore) -> StepSet:
         touching: dict[str, Any] = {"activator": self.activator, "builder": self.builder}
-        through = Instruments(units=self.units, prober=self.prober, source=self.source, clock=self.clock)
+        through = Instruments(
+            units=self.units, prober=self.prober, source=self.source, ahead=lambda: self.ahead, clock=self.clock
+        )
         hooks = HookPlan(hooks=self.hooks, clock=self.clock, pre=self.pre, post=self.post)
         steps: dict[State, Any] = {
             State.fetch: partial(fetch, people=self.people, source=self.source, checkout=self.checkout),
