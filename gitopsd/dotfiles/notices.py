@@ -123,7 +123,8 @@ def both_edited(target: str) -> Notice:
 def not_captured(target: str) -> Notice:
     """An edit that came too late for this sync."""
     return Notice(
-        what=f"{shown(target)} was edited during the sync: it is kept, and the next sync captures it",
+        what=f"{shown(target)} was edited during the sync, or in home and source alike: it is kept, and the next sync "
+        "captures it",
         path=shown(target),
         advice="gitopsctl sync",
     )

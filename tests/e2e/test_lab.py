@@ -160,6 +160,11 @@ def test_commands_run_as_the_person_with_a_clean_environment(lab: Lab) -> None:
         malphas.sh("echo out; echo err >&2; exit 3")
 
 
+def test_no_command_in_a_machine_sets_the_clock_which_is_that_of_its_host(lab: Lab) -> None:
+    malphas = lab.machine("malphas")
+    assert malphas.run(["sh", "-c", "date -s @$(date +%s)"], check=False).returncode != 0
+
+
 def test_a_command_that_runs_over_is_ended_with_its_children(lab: Lab) -> None:
     malphas = lab.host("malphas")
     with pytest.raises(TimedOut, match=r"not done after 0\.5 s"):

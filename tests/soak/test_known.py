@@ -47,6 +47,12 @@ FOUND = {
         Act("sync, edit", 0, APP_CONF, "append", number=28, flag=True),
         Act("edit", 0, BASHRC, "remove", 3),
     ],
+    "an edit that was made in home and source alike comes to rest where another host edited the same file": [
+        Act("edit", 0, BASHRC, "replace", 6),
+        Act("sync", 0),
+        Act("edit", 1, BASHRC, "remove", 4),
+        Act("edit", 1, BASHRC, "remove", 4, flag=True),
+    ],
     "a template that became a plain file with a secret in it stays a template on the trunk": [
         Act("plant a secret", 1, TOOLRC, line=3),
         Act("follow the advice", 1, flag=True),
