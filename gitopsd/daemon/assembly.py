@@ -17,7 +17,7 @@ from gitopsd.daemon.herald import Receiver, as_json
 from gitopsd.daemon.reboots import Reboots
 from gitopsd.daemon.step_set import StepSet
 from gitopsd.dotfiles.person import PersonDotfiles
-from gitopsd.errors import ConfigError
+from gitopsd.errors import Absent, ConfigError
 from gitopsd.machine import State
 from gitopsd.ports import Checkout, Choices, Clock, Dotfiles, PublishedCheckout, Store, Successor
 from gitopsd.steps import Step
@@ -175,7 +175,7 @@ def _tools(config: Config, around: Surroundings) -> _Tools:
             units=around.systemd,
             prober=Probes(around.processes),
             source=mirror,
-            ahead=partial(_ahead, config.config, around),
+            ahead=partial(_ask_ahead, config.config, around),
             clock=around.clock,
         ),
         hooks=HookPlan(
@@ -302,15 +302,21 @@ def _mirror(system: SystemConfig, testing: str, around: Surroundings) -> Mirror:
     )
 
 
-def _ahead(now: SystemConfig | None, around: Surroundings) -> Mirror | None:
-    """The remote that our configuration file names, if another one is in force; a file that has faults names none."""
+async def _ask_ahead(now: SystemConfig | None, around: Surroundings) -> None:
+    """Ask the remote that our configuration file names, if another one is in force. A file with faults names none."""
     try:
         named = load(around.config).config
     except ConfigError:
-        return None
-    if now is None or named is None or _remote(named) == _remote(now):
-        return None
-    return _mirror(named, "", around)
+        return
+    if now is None or (named is not None and _remote(named) == _remote(now)):
+        return
+    if named is None:
+        raise Absent(
+            "it has no section [config]",
+            meaning="nothing that is pushed would be deployed here any more",
+            advice="give it the section back; a host that is to follow no repository is switched by hand",
+        )
+    await _mirror(named, "", around).reach()
 
 
 def _remote(system: SystemConfig) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What verify and rollback look through."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -14,8 +14,8 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
         units: systemd.
         prober: asks services.
         source: the configuration's remote.
-        ahead: the remote that is followed from now on, by our configuration as the running system has it; None if that is
-            the same one, or cannot be told.
+        ahead: asks the remote that is followed from now on, by our configuration as the running system has it, unless that
+            is the same one; raises as `ConfigSource.reach` does.
         clock: time.
 
     """
@@ -23,5 +23,5 @@ class Instruments(msgspec.Struct, frozen=True, kw_only=True):
     units: Units
     prober: Prober
     source: ConfigSource
-    ahead: Callable[[], ConfigSource | None]
+    ahead: Callable[[], Awaitable[None]]
     clock: Clock

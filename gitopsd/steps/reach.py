@@ -73,7 +73,7 @@ async def cut_off(through: Instruments, reporter: Reporter, limit: float) -> str
 
 
 async def led_away(through: Instruments, reporter: Reporter, limit: float) -> str:
-    """Whether the new system has our configuration name a remote that cannot be read: nothing could be fetched any more.
+    """Whether the new system has our configuration name no remote, or one that cannot be read: nothing could be fetched.
 
     It is asked once the remote of before has answered through the new system: then it is not the network.
 
@@ -86,15 +86,14 @@ async def led_away(through: Instruments, reporter: Reporter, limit: float) -> st
         What is wrong, one sentence; empty if it answers, or is the one of before.
 
     """
-    ahead, started = through.ahead(), through.clock.monotonic()
-    while ahead is not None:
+    started = through.clock.monotonic()
+    while True:
         try:
-            await ahead.reach()
+            await through.ahead()
         except (Transient, Failed) as error:
             if isinstance(error, Failed) or through.clock.monotonic() - started > limit:
-                return f"the new system's config.toml names a remote that cannot be read ({error.message})"
+                return f"with the new system's config.toml this host would never fetch again: {error.message}"
             reporter.progress("waiting for the remote that config.toml names now")
             await through.clock.sleep(_LOOK)
         else:
-            break
-    return ""
+            return ""

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from e2e.scene import HELLO, set_up
+from e2e.scene import HELLO, HOMES, set_up
 from lab import Host, Lab
 
 pytestmark = pytest.mark.lab
@@ -360,7 +360,7 @@ def test_a_probe_that_fails_rolls_back(lab: Lab, way: str) -> None:
     refused(malphas, before, "probe")
 
 
-def test_a_configuration_that_leads_the_host_to_another_remote_which_cannot_be_read_is_rolled_back(lab: Lab) -> None:
+def test_a_configuration_that_leads_the_host_to_a_remote_which_cannot_be_read_is_rolled_back(lab: Lab) -> None:
     scene = set_up(lab, "malphas", homes=False)
     malphas = scene.hosts["malphas"]
     before = malphas.current_system()
@@ -369,10 +369,11 @@ def test_a_configuration_that_leads_the_host_to_another_remote_which_cannot_be_r
     for wrong, said in (
         (text.replace("nix-config.git", "nix-konfig.git"), "does not appear to be a git repository"),
         (text.replace("[config]\n", '[config]\nbranch = "master"\n'), "has no branch 'master'"),
+        (text.replace('[config]\nrepo_url = "git@forge:nix-config.git"\n', HOMES), "it has no section [config]"),
     ):
         scene.forge.push_change("nix-config", {file: wrong}, "another remote")
         assert malphas.run(["gitopsctl", "upgrade"], check=False, timeout=120).returncode == 1
-        refused(malphas, before, "the new system's config.toml names a remote that cannot be read", said)
+        refused(malphas, before, "with the new system's config.toml this host would never fetch again", said)
     scene.forge.git("nix-config", "branch", "stable", "main")
     scene.forge.push_change(
         "nix-config", {file: text.replace("[config]\n", '[config]\nbranch = "stable"\n')}, "one that is there"

@@ -221,6 +221,7 @@ class FakeSuccessor:
         self.ready = False
         self.handed_over = 0
         self.spare: StorePath | None = OLD
+        self.own = "unit config"
         self.watched: list[StorePath | None] = []
         self.watching = 0
         self.problem = ""
@@ -231,7 +232,7 @@ class FakeSuccessor:
         return self.ready
 
     def fingerprint(self) -> str:
-        return "unit config"
+        return self.own
 
     async def rehearse(self, before: str) -> str:
         return self.problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, FakeSource, unit
+from unit.fakes import NEW, OLD, REV_A, REV_B, FakeDotfiles, unit
 from unit.world import Crashing, World, upgraded
 
 from gitopsd.config import HookConfig, ProbeConfig
@@ -516,12 +516,24 @@ async def test_what_ran_is_kept_from_the_garbage_collector_before_anything_is_ac
 
 
 async def test_a_new_configuration_of_ours_that_leads_nowhere_is_rolled_back(world: World) -> None:
-    world.ahead = FakeSource(error=Absent("it has no branch 'master'"))
+    world.ahead.error = Absent("it has no branch 'master'")
+    activate = world.activator.activate
+
+    async def with_our_configuration(toplevel: StorePath, action: str, tag: str, **more: bool) -> int:
+        world.successor.own = f"unit config of {toplevel}"
+        return await activate(toplevel, action, tag, **more)
+
+    world.activator.activate = with_our_configuration  # type: ignore[method-assign]
     summary, _ = await upgraded(world)
     assert summary.outcome is Outcome.rolled_back
-    assert "names a remote that cannot be read (it has no branch 'master')" in summary.message
+    assert "this host would never fetch again: it has no branch 'master'" in summary.message
     assert world.activator.boot_default == world.activator.current == OLD
     assert (await upgraded(world))[0].outcome is Outcome.rejected
+
+
+async def test_a_remote_that_a_person_has_spoilt_before_is_not_held_against_a_new_system(world: World) -> None:
+    world.ahead.error = Absent("it has no branch 'master'")
+    assert (await upgraded(world))[0].outcome is Outcome.success
 
 
 async def test_what_a_damaged_mirror_builds_is_not_held_against_the_revision(world: World) -> None:

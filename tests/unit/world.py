@@ -87,7 +87,7 @@ class World:
         self.pre: tuple[HookConfig, ...] = ()
         self.post: tuple[HookConfig, ...] = ()
         self.source = FakeSource()
-        self.ahead: FakeSource | None = None
+        self.ahead = FakeSource()
         self.signatures = FakeSignatures()
         self.checkout: FakeCheckout | None = None
         self.units = FakeUnits(self.clock)
@@ -111,7 +111,7 @@ class World:
     def steps(self, store: SqliteStore) -> StepSet:
         touching: dict[str, Any] = {"activator": self.activator, "builder": self.builder}
         through = Instruments(
-            units=self.units, prober=self.prober, source=self.source, ahead=lambda: self.ahead, clock=self.clock
+            units=self.units, prober=self.prober, source=self.source, ahead=self.ahead.reach, clock=self.clock
         )
         hooks = HookPlan(hooks=self.hooks, clock=self.clock, pre=self.pre, post=self.post)
         steps: dict[State, Any] = {
