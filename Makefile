@@ -51,7 +51,7 @@ soak: image ## kill -9 and power cuts at every step of a boot; then model-based 
 scale: $(VENV)/.ready ## the protocol on 10 to 10,000 hosts, in a simulation: about ten minutes
 	$(PY) -m scale
 
-crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about 20 minutes
+crashes: image ## kill -9 and power cuts at every point of an upgrade and a rollback: about three hours
 	CRASHES=all $(PY) -m pytest -s tests/e2e/test_crash_matrix.py
 	$(PY) -m lab run -- env GITOPSD_LAB_REQUIRED=1 SOAK_MINUTES=1 python3 -m pytest -p no:cacheprovider -k killed tests/tools
 

@@ -2,8 +2,8 @@
 
 What is to be scanned goes in by stdin and what was found comes out by stdout: no value is in a file, an argument list or
 an environment. Each command line is a row of `SCANNERS`. Whether one is understood is not asked by version: a scanner
-has to find secrets of our own that stand before and after the texts, with every look. Checked with gitleaks 8.30 and
-betterleaks 2.0; the row of betterleaks 1 is from its source (1.1 to 1.7).
+has to find secrets of our own that stand before and after the texts, with every look. Checked with gitleaks 8.26 and
+betterleaks 2.0.0-rc.4; the row of betterleaks 1 is from its source (1.1 to 1.7).
 """
 
 import bisect

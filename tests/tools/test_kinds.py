@@ -1,10 +1,13 @@
 """All kinds of sources that chezmoi knows beside plain files, through whole syncs."""
 
 import os
+import subprocess
+from pathlib import Path
 
 import pytest
-from people import Host, once
+from people import Host, Remote, git, once
 
+from gitopsd.errors import GitopsdError
 from gitopsd.types import PersonFacts, SyncWord, Take
 
 
@@ -226,3 +229,92 @@ async def test_a_file_that_git_ignores_is_named_and_not_called_a_success(pair: t
     facts = await a.sync()
     assert (facts.word, facts.notices) == (SyncWord.success, ())
     assert "dot_bashrc.local" in a.remote.files("main")
+
+
+IDENTITY = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+
+
+def tree_of(remote: Remote, *entries: tuple[str, str, str]) -> str:
+    """A tree of these entries (mode, name, object), as git writes it and whatever git thinks of it."""
+    raw = b"".join(f"{mode} {name}".encode() + b"\0" + bytes.fromhex(made) for mode, name, made in entries)
+    argv = ("git", "-C", str(remote.path), "hash-object", "-t", "tree", "--literally", "-w", "--stdin")
+    return subprocess.run(argv, input=raw, capture_output=True, check=True).stdout.decode().strip()
+
+
+def evil_entries(remote: Remote, kind: str) -> list[tuple[str, str, str]]:
+    argv = ("git", "-C", str(remote.path), "hash-object", "-w", "--stdin")
+    blob = subprocess.run(argv, input=b"#!/bin/sh\ntouch $HOME/ran\n", capture_output=True, check=True)
+    file = blob.stdout.decode().strip()
+    match kind:
+        case "..":
+            return [("40000", "..", tree_of(remote, ("100644", "escaped", file)))]
+        case "a slash":
+            return [("100644", "dot_config/../../../../../escaped", file)]
+        case ".git":
+            return [
+                (
+                    "40000",
+                    ".git",
+                    tree_of(remote, ("40000", "hooks", tree_of(remote, ("100755", "post-checkout", file)))),
+                )
+            ]
+        case ".GIT of another case":
+            return [("40000", ".GIT", tree_of(remote, ("100644", "config", file)))]
+        case ".jj":
+            return [("40000", ".jj", tree_of(remote, ("40000", "repo", tree_of(remote, ("100644", "store", file)))))]
+        case "names that differ in their case":
+            return [("100644", "dot_Case", file), ("100644", "dot_case", file)]
+        case "the same name twice":
+            return [("100644", "dot_twice", file), ("100644", "dot_twice", file)]
+        case "five hundred directories":
+            inner = tree_of(remote, ("100644", "file", file))
+            for _ in range(500):
+                inner = tree_of(remote, ("40000", "d", inner))
+            return [("40000", "dot_deep", inner)]
+        case _:
+            return []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("..", "a slash", ".git", ".GIT of another case", ".jj", "the same name twice"),
+        *("names that differ in their case", "five hundred directories", "escapes in the message"),
+    ],
+)
+async def test_a_trunk_that_no_tool_would_write_harms_no_home_and_loses_no_edit(
+    pair: tuple[Host, Host], kind: str
+) -> None:
+    a, b = pair
+    where, good = str(a.remote.path), a.remote.heads()["main"]
+    listed = git("-C", where, "ls-tree", good).splitlines()
+    there = [(each.split()[0].lstrip("0"), each.split("\t")[1], each.split()[2]) for each in listed]
+    tree = tree_of(a.remote, *sorted([*there, *evil_entries(a.remote, kind)], key=lambda entry: entry[1]))
+    message = "\x1b[2J\x1b]0;owned\x07\rok: nothing to see\n\ngitopsd-home: 1\n"
+    commit = git(*IDENTITY, "-C", where, "commit-tree", tree, "-p", good, "-m", message).strip()
+    git("-C", where, "update-ref", "refs/heads/main", commit)
+    before = {path: path.read_bytes() for path in (b.source / ".git").glob("hooks/*")}
+    b.edit(".bashrc", "seven", "seven of b")
+    said = ""
+    for _ in range(2):
+        try:
+            said += str(await b.sync())
+        except GitopsdError as error:  # the loop notes it for this person, and goes on
+            said += error.explained()
+    assert "\x1b" not in said
+    assert "seven of b" in b.read(".bashrc")
+    assert not (b.home / "ran").exists()
+    assert not [path for root in (b.home.parent, Path("/")) for path in root.glob("escaped*")]
+    assert not (b.home / "escaped").exists()
+    assert {path: path.read_bytes() for path in (b.source / ".git").glob("hooks/*")} == before
+    assert (b.source / ".jj/repo").is_dir()
+
+    # What git and jj take is a trunk like any other; what they refuse waits for somebody who puts it right.
+    if "seven of b" not in a.remote.show("main", "dot_bashrc"):
+        assert kind in {"..", "a slash", ".git", ".GIT of another case"}
+        git("-C", where, "update-ref", "refs/heads/main", good)
+        await once(b, b)
+        facts = await b.sync()
+        assert facts.word is SyncWord.success, facts
+        assert git("-C", where, "ls-tree", "main", "--name-only").split() == [name for _, name, _ in there]
+    assert "seven of b" in a.remote.show("main", "dot_bashrc")
