@@ -15,7 +15,7 @@ from gitopsd.dotfiles import notices as say
 from gitopsd.errors import Failed, GitopsdError, Transient
 from gitopsd.repo.engine import Engine
 from gitopsd.secrets.held import Held
-from gitopsd.secrets.rules import names_secret
+from gitopsd.secrets.rules import names_secret, told
 from gitopsd.tools.chezmoi import Home, Row
 from gitopsd.tools.chezmoi_names import is_plain_file, is_template
 from gitopsd.tools.files import Files
@@ -58,7 +58,7 @@ class Contact:
         self._held = held
         self._now = now
         self._source = Path(account.home) / config.source
-        self._home = Home(processes, account, str(self._source), hidden=names_secret)
+        self._home = Home(processes, account, str(self._source), hidden=names_secret, told=told)
         self._files = Files(processes, account)
 
     async def begin(self) -> Beginning:

@@ -9,7 +9,7 @@ from gitopsd.repo.repair import Repair
 from gitopsd.repo.resolve import Resolver
 from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.held import Held, guard
-from gitopsd.secrets.rules import names_secret
+from gitopsd.secrets.rules import names_secret, told
 from gitopsd.tools.chezmoi import Home
 from gitopsd.tools.chezmoi_names import is_link, same_target
 from gitopsd.tools.files import Files
@@ -85,7 +85,7 @@ class Parts:
 
     def home(self) -> Home:
         """The home as it is from now on: what one of these has read of the source directory, it does not read again."""
-        return Home(self._processes, self.person, self.source, hidden=self._hidden)
+        return Home(self._processes, self.person, self.source, hidden=self._hidden, told=told)
 
     def _hidden(self, target: str) -> bool:
         return names_secret(target) or self.held.hides(target)

@@ -30,7 +30,6 @@ TEMPLATES = tuple(f".chezmoi.{kind}.tmpl" for kind in ("toml", "yaml", "yml", "j
 _PERSONAL = frozenset(
     ("email", "mail", "phone", "mobile", "address", "street", "iban", "birthday", "tax", "ip", "ssid", "mac", "account")
 )
-_WHOLE_FILE = ("not-encrypted", "key-store")
 _AT_ONCE = 32 * 1024 * 1024  # bytes of old versions that are scanned with one command
 _LARGEST = 4 * 1024 * 1024  # bytes; an old version that is larger is no dotfile
 
@@ -170,7 +169,7 @@ class Auditor:
 
     def __init__(self, processes: Processes, account: Account, source: Path) -> None:
         self._git = Git(processes, str(source), account)
-        self._home = Home(processes, account, str(source))
+        self._home = Home(processes, account, str(source), told=rules.told)
         self._account = account
         self._source = source
         self.gate = RepositoryGate(processes, account, str(source), same_file=same_target)
@@ -389,7 +388,7 @@ class Auditor:
                     path=path,
                     shown=printable(rules.shown(path, hits)),
                     commit=name if path == MESSAGE else "",
-                    is_plain=hit.rule not in _WHOLE_FILE and hit.value.encode(errors="replace") in content,
+                    is_plain=hit.line > 0 and hit.value.encode(errors="replace") in content,
                 )
                 found.setdefault((path, hit.rule, hit.value), (past, name))
 

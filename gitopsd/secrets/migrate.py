@@ -103,7 +103,7 @@ class Migration:
         self._file = file
         self._recipients = recipients
         self._auditor = Auditor(processes, account, source)
-        self._home = Home(processes, account, str(source))
+        self._home = Home(processes, account, str(source), told=rules.told)
         self._sops = Sops(processes, account)
         self._replacing = Replacing(source / PLACE)
 
@@ -176,7 +176,7 @@ class Migration:
                 }
 
             _copy(here(plan.files), copy)
-            home = Home(self._processes, self._account, str(copy))
+            home = Home(self._processes, self._account, str(copy), told=rules.told)
             options = {"state": str(place / "state.boltdb"), **self._configuration(plan, place, before=True)}
             (place / "secrets").mkdir(mode=0o700)
             for name, value in {**held, **plan.values}.items():
@@ -249,7 +249,7 @@ class Migration:
         for path in filter(data.is_data, changed):
             trees = [data.parse_plain(path, raw[path]) for raw in (files, changed)]
             if None in trees:
-                home = Home(self._processes, self._account, str(copy))
+                home = Home(self._processes, self._account, str(copy), told=rules.told)
                 trees = [await home.parse(str(folder / path)) for folder in (self._source, copy)]
             before, after = (data.leaves(tree or {}) for tree in trees)
             kept = {name: value for name, value in after.items() if value is not None}

@@ -113,7 +113,10 @@ async def make(
     for each in places:
         if each.path in configured or not each.text:
             continue
-        if why := literals.why_no_template(each.path, files[each.path], is_managed=each.path in managed):
+        why = literals.why_no_template(each.path, files[each.path], is_managed=each.path in managed)
+        if each.hit.rule == "not-encrypted":
+            why = "it is a SOPS file, and this was written into it in plain: take it out there, and put it in with sops FILE"
+        if why:
             refused.append(refusal(each, why))
         lines = looked.setdefault(each.path, {})
         lines[each.text] = lines.get(each.text, frozenset()) | {each.hit.line}

@@ -25,7 +25,7 @@ from gitopsd.secrets.gate import RepositoryGate
 from gitopsd.secrets.history import History, Scrubbed
 from gitopsd.secrets.keys import Kind
 from gitopsd.secrets.migrate import Migrated, Migration
-from gitopsd.secrets.rules import Hit, names_secret
+from gitopsd.secrets.rules import Hit, names_secret, told
 from gitopsd.tools.chezmoi import Home
 from gitopsd.tools.process import Account, Processes
 
@@ -118,7 +118,7 @@ class Program:
 
     async def _edited(self) -> list[tuple[str, bytes]]:
         """The files of the home that were edited, by their names in the repository."""
-        home = Home(self._processes, self._account, str(self._source), hidden=names_secret)
+        home = Home(self._processes, self._account, str(self._source), hidden=names_secret, told=told)
         sources = await home.sources()
         targets = [row.target for row in (await home.compare()).rows if row.last in "MA" and row.target in sources]
         paths = {sources[target]: Path(self._account.home) / target for target in targets}

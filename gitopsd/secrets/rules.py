@@ -177,6 +177,17 @@ _FOLLOWS = re.compile(
 )
 _PGP_ID = re.compile(r"(?:0x)?[0-9A-F]{8,40}")
 _SOPS = re.compile(rb"(?m)^[ \t]*[\"']?sops[\"']?\s*[:=]|^\[sops\]|^sops_mac=|\"sops\"\s*:\s*\{")
+_SOPS_FILE = re.compile(r"(?i)\.(?:ya?ml|json|env|ini)$")
+_SOPS_MAC = re.compile(rb"(?m)(?:^|[\s\"'_])mac[\"']?\s*[:=]")
+# A SOPS file of which only some values are encrypted, on purpose.
+_PARTLY = re.compile(
+    r"\bencrypted_suffix\b|\b(?:un)?encrypted_(?:comment_)?regex\b|_unencrypted[\"']?\s*:\s*$", re.MULTILINE
+)
+_SOPS_BEGINS = re.compile(r"""(?P<indent>\s*)["']?sops["']?\s*[:=]|\[sops\]|sops_""")
+_SOPS_VALUE = re.compile(
+    r"""\s*(?:-\s+)*(?:(?:"[^"\n]*"|[^\s"'#:={}\[\]-][^\s:=]*)\s*(?::\s+|=)|(?<=-\s))(?P<value>[^\s#{}\[\],].*?),?\s*"""
+)
+_NOT_TO_ENCRYPT = re.compile(r"""["']?ENC\[.*|null|~|""|''|[&*!]\S+|_unencrypted.*""")
 _ENCRYPTED = re.compile(
     rb"^(?:age-encryption\.org/|-----BEGIN (?:AGE ENCRYPTED FILE|PGP MESSAGE)-----|\$ANSIBLE_VAULT;)"
 )
@@ -271,6 +282,9 @@ def scan(
     hits = []
     if not encrypted and any(pattern.search(path) for pattern in must_be_encrypted):
         hits.append(Hit(rule="not-encrypted", line=0, value=content.decode(errors="replace")))
+    elif _SOPS_FILE.search(path) and _SOPS.search(content) and _SOPS_MAC.search(content):
+        plain = _plain_in_sops(content.decode(errors="replace"))
+        hits += [Hit(rule="not-encrypted", line=number, value=value) for number, value in plain]
     if _KEYSTORE.search(path) or content.startswith(_KEYSTORE_MAGIC):
         hits.append(Hit(rule="key-store", line=0, value=content.decode(errors="replace")))
     if b"\0" in content[:_BINARY_LOOK]:
@@ -306,6 +320,13 @@ def cleared(path: str) -> str:
     for hit in hits:
         path = path.replace(hit.value, "***")
     return path
+
+
+def told(text: str) -> str:
+    """What a program said, without what looks like a secret in it."""
+    for hit in sorted(scan("", text.encode(errors="replace")), key=lambda hit: len(hit.value), reverse=True):
+        text = text.replace(hit.value, "***")
+    return text
 
 
 def names_secret(path: str) -> bool:
@@ -377,6 +398,23 @@ def is_false(path: str, rule: str, value: str, line: str) -> bool:
     if name and keys.names_encrypted(name["key"]):
         return True
     return bool(name and keys.words(name["key"])[-1:] in (["hash"], ["digest"], ["checksum"], ["rev"], ["commit"]))
+
+
+def _plain_in_sops(text: str) -> Iterator[tuple[int, str]]:
+    """What stands in plain in a SOPS file, as it does if somebody wrote it there with an editor."""
+    if _PARTLY.search(text):
+        return
+    inside: str | None = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := _SOPS_BEGINS.match(line):
+            inside = found["indent"] or ""
+        elif inside is not None and line.strip() and len(line) - len(line.lstrip()) <= len(inside):
+            inside = None
+        key = line.partition(":")[0].partition("=")[0].strip("\"' ")
+        if inside is None and not key.endswith("_unencrypted") and (entry := _SOPS_VALUE.fullmatch(line)):
+            value = entry["value"].strip("\"'")
+            if not _NOT_TO_ENCRYPT.fullmatch(entry["value"]) and not keys.is_reference(value):
+                yield number, value
 
 
 def encryption_rules(sops_yaml: bytes) -> tuple[re.Pattern[str], ...]:

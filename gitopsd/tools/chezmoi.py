@@ -106,16 +106,24 @@ class Home:
         account: the person.
         source: the source directory, absolute.
         hidden: whether the name of a target is to be in no list of arguments.
+        told: what may be told of what it says when it fails: a script of the person's may have printed anything.
 
     """
 
     def __init__(
-        self, processes: Processes, account: Account, source: str, *, hidden: Callable[[str], bool] = lambda _: False
+        self,
+        processes: Processes,
+        account: Account,
+        source: str,
+        *,
+        hidden: Callable[[str], bool] = lambda _: False,
+        told: Callable[[str], str] = str,
     ) -> None:
         self._processes = processes
         self._account = account
         self._source = source
         self._hidden = hidden
+        self._told = told
 
     async def compare(self, targets: Sequence[str] = ()) -> Comparison:
         """What differs between home, source and chezmoi's record, for all targets or for these.
@@ -437,7 +445,7 @@ class Home:
             output_limit=_OUTPUT,
         )
         if result.status != 0:
-            result = msgspec.structs.replace(result, stderr=without_excerpts(result.stderr))
+            result = msgspec.structs.replace(result, stderr=self._told(without_excerpts(result.stderr)))
         if result.status != 0 and "timeout obtaining persistent state lock" in result.stderr:
             raise foreign_error("chezmoi is in use", result)
         return result

@@ -361,3 +361,13 @@ async def test_a_decision_that_cannot_be_read_is_not_shown(pair: tuple[Host, Hos
         await a.sync()
     assert PASSWORD not in caught.value.explained()
     assert not is_out(a, PASSWORD)
+
+
+async def test_what_a_template_fails_with_is_told_without_its_secrets(pair: tuple[Host, Host]) -> None:
+    a, _ = pair
+    a.write("token", TOKEN)
+    action = '{{ fail (printf "no host takes %s" (include (joinPath .chezmoi.homeDir "token"))) }}'
+    a.write(".local/share/chezmoi/dot_t.tmpl", f"{action}\n")
+    facts = await a.sync()
+    assert any("no host takes ***" in notice.what for notice in facts.notices), facts
+    assert TOKEN not in repr(facts)

@@ -431,3 +431,28 @@ def test_an_action_is_no_secret_to_a_scanner_either() -> None:
     assert rules.is_false("run_x.sh.tmpl", "curl-auth-user", 'rain:{{ include "/run/secrets/x" | trim }}', line)
     assert rules.is_false("run_x.sh.tmpl", "curl-auth-user", "rain:{{", line)
     assert not rules.is_false("x", "curl-auth-user", "rain:kQ7v{{ .x }}", "curl -u rain:kQ7v{{ .x }} https://x")
+
+
+def test_what_a_script_printed_is_told_without_its_secrets() -> None:
+    said = f"+ curl --user u:kQ7vR2m http://x/\n+ export T={'ghp_' + 'q7Rt2WzK9' * 4}\ncurl: (7) refused\n+ password=tr0ub4dor-and"
+    assert rules.told(said) == ("+ curl --user u:*** http://x/\n+ export T=***\ncurl: (7) refused\n+ password=***")
+    assert rules.told("exit status 3: no password was given") == "exit status 3: no password was given"
+
+
+SOPS = 'a: ENC[AES256_GCM,data:aGk=,iv:aGk=,tag:aGk=,type:str]\nn: null\ne: ""\nsops:\n  age:\n    - recipient: age1x\n  mac: ENC[x]\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "found"),
+    [
+        ("s.yaml", SOPS, []),
+        ("s.yaml", f"b: kQ7v-harbor\n{SOPS}", [1]),
+        ("s.yaml", f"{SOPS}b: kQ7v-harbor\nc:\n  - d: 'and more'\n  - otter\n", [8, 10, 11]),
+        ("s.yaml", f"b_unencrypted: kQ7v-harbor\n{SOPS}", []),
+        ("s.yaml", f"b: kQ7v-harbor\n{SOPS}  encrypted_regex: ^data$\n", []),
+        ("s.json", '{\n\t"a": "ENC[x]",\n\t"b": "kQ7v-harbor",\n\t"sops": {\n\t\t"mac": "ENC[x]",\n\t\t"v": "3"\n\t}\n}\n', [3]),
+        ("s.env", "A=ENC[AES256_GCM,data:x]\nB=kQ7v-harbor\nsops_mac=ENC[x]\nsops_version=3.9\n", [2]),
+    ],
+)  # fmt: skip
+def test_a_value_that_an_editor_wrote_into_a_sops_file_is_not_encrypted(path: str, text: str, found: list[int]) -> None:
+    assert lines(text, path) == found
