@@ -171,6 +171,7 @@ async def test_a_sync_that_is_killed_beside_a_conflict_of_jj_loses_no_side_of_it
     keep()
     await b.sync()
     commands = len(b.processes.ran)
+    assert commands > 3 + 9
     for at in range(3, commands, 9):
         a, b = restore()
         await b.dies(at)

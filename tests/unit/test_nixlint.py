@@ -59,7 +59,17 @@ def test_each_kind_of_fault_is_found(text: str, what: str) -> None:
     assert nixlint.faults(text if text.endswith("\n") else f"{text}\n") == ([what] if what else [])
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda path: path.name)
-def test_the_nix_on_a_page_is_nix(page: Path) -> None:
-    for text in re.findall(r"(?ms)^ *```nix\n(.*?)^ *```", page.read_text(encoding="utf-8")):
-        assert nixlint.parses(text), text
+NIX_ON_PAGES = [
+    (page, text)
+    for page in sorted(DOCS.rglob("*.md"))
+    for text in re.findall(r"(?ms)^ *```nix\n(.*?)^ *```", page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "text"), NIX_ON_PAGES, ids=[page.name for page, _ in NIX_ON_PAGES])
+def test_the_nix_on_a_page_is_nix(page: Path, text: str) -> None:
+    assert nixlint.parses(text), f"{page}: {text}"
+
+
+def test_pages_have_nix_that_can_be_looked_at() -> None:
+    assert len(NIX_ON_PAGES) > 5
