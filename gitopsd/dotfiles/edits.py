@@ -47,11 +47,15 @@ class Edits:
         """
         if not self._config.auto_commit:
             return here, [say.kept(row.target, "auto_commit is off") for row in edited], ()
-        taken, kept = await self._sort(self._parts.engine, home, here, edited)
+        taken, kept, origins = await self._sort(home, here, edited)
         taken, stopped = await self._stop(home, here, taken, trunk)
         if taken:
             taken, late = await self._unchanged(home, here, taken)
             kept += late
+        engine, chosen = self._parts.engine, set(taken)
+        await engine.stay({source: at for target, (source, at) in origins.items() if target not in chosen})
+        if forks := {s: at for target, (s, at) in origins.items() if target in chosen and at != here.commit}:
+            await engine.derive(forks)
         if taken:
             failed = await home.re_add(taken)
             here = await self._parts.snapshot()
@@ -74,12 +78,18 @@ class Edits:
         return chosen.notices
 
     async def _sort(
-        self, engine: Engine, home: Home, here: WorkingCopy, edited: list[Row]
-    ) -> tuple[list[str], list[Notice]]:
-        """Choose the edited targets that can be captured; say why for each of the others."""
-        sources, records = await home.sources(), await home.records()
+        self, home: Home, here: WorkingCopy, edited: list[Row]
+    ) -> tuple[list[str], list[Notice], dict[str, tuple[str, str]]]:
+        """Choose the edited targets that can be captured; say why for each of the others.
+
+        Returns:
+            Those, the notices, and of the targets whose content can be compared: the source, and the commit whose version of
+            it the edit was made on.
+
+        """
+        engine, sources, records = self._parts.engine, await home.sources(), await home.records()
         untouched = await engine.untouched(here)
-        taken, notices, forks = [], list[Notice](), dict[str, str]()
+        taken, notices, origins = [], list[Notice](), dict[str, tuple[str, str]]()
         for row in edited:
             source = sources.get(row.target)
             if source is None or row.next == "D":
@@ -106,11 +116,8 @@ class Edits:
                     notices.append(say.both_edited(row.target))
                     continue
                 taken.append(row.target)
-                if origin != here.commit:
-                    forks[source] = origin
-        if forks:
-            await engine.derive(forks)
-        return taken, notices
+                origins[row.target] = source, origin
+        return taken, notices, origins
 
     async def _stop(
         self, home: Home, here: WorkingCopy, taken: list[str], trunk: str

@@ -255,8 +255,19 @@ class Engine:
         return tuple(filter(None, (standing.memory.head, standing.remote.get(self._trunk, ""))))
 
     async def captured(self) -> tuple[str, ...]:
-        """The working copy's commit that the last merge was made from, if any: the home may still be as it has it."""
-        return tuple(filter(None, ((await self._refs.read()).memory.captured,)))
+        """The working copy's commits that the home may still be as: that of the last merge, and those of `stay`."""
+        memory = (await self._refs.read()).memory
+        return tuple(dict.fromkeys(filter(None, (memory.captured, *memory.stayed.values()))))
+
+    async def stay(self, origins: Mapping[str, str]) -> None:
+        """Remember the commits whose version of these paths those edits were made on that stay in the home.
+
+        They may be in no history: what was captured is published as it was merged, and a home with such an edit does not
+        follow. Replaces what was remembered before.
+        """
+        memory, stayed = (await self._refs.read()).memory, remembered.encode_paths(origins)
+        if memory.head and stayed != memory.stayed:
+            await self._refs.remember(msgspec.structs.replace(memory, stayed=stayed))
 
     async def baseline(self) -> str:
         """The newest commit that is published, or passed the gate, and that the working copy stands on; empty if none.
@@ -426,6 +437,7 @@ class Engine:
             forks=remembered.encode_paths({**kept, **plan.forks}),
             conflicts=tuple(sorted(map(remembered.encode_path, plan.forks))),
             marked=tuple(sorted(map(remembered.encode_path, plan.marked))),
+            stayed=standing.memory.stayed,
             id=standing.memory.id,
         )
 

@@ -35,6 +35,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         marked: those of them that have conflict markers in them, percent-encoded.
         next: what is to be remembered once the push that is under way has arrived: if we die before we can write it
             down, the remote tells whether it has.
+        stayed: for paths whose edit stays in the home: the commit whose version it was made on, percent-encoded likewise.
         id: a random name of this repository, that the commits on this host's bookmark bear (`engine.OWNER`).
 
     """
@@ -52,6 +53,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: tuple[str, ...] = ()
     marked: tuple[str, ...] = ()
     next: "Memory | None" = None
+    stayed: dict[str, str] = {}
     id: str = ""
 
     def fork_commits(self) -> dict[str, str]:

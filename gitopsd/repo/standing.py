@@ -100,7 +100,8 @@ class Refs:
 
     async def remember(self, memory: Memory, updates: Mapping[str, str] | None = None) -> None:
         """Move refs together with the memory; an empty commit takes the ref away."""
-        named = [commit for known in (memory, memory.next) if known for commit in (known.head, known.captured)]
+        both = [known for known in (memory, memory.next) if known]
+        named = [commit for known in both for commit in (known.head, known.captured, *known.stayed.values())]
         parents = dict.fromkeys(filter(None, named))  # keeps them from being collected
         note = await self._trees.commit(EMPTY_TREE, parents, memory.encode())
         refs = {**(updates or {}), remembered.REF: note}

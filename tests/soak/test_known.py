@@ -53,6 +53,14 @@ FOUND = {
         Act("edit", 1, BASHRC, "remove", 4),
         Act("edit", 1, BASHRC, "remove", 4, flag=True),
     ],
+    "an edit that the gate stopped is one of what was captured, though that was published as it was merged": [
+        Act("edit", 0, BASHRC, "append"),
+        Act("network", 0, flag=False),
+        Act("sync", 0),
+        Act("plant a secret", 0, BASHRC, line=4),
+        Act("edit", 1, BASHRC, "remove", 6),
+        Act("sync", 1),
+    ],
     "a template that became a plain file with a secret in it stays a template on the trunk": [
         Act("plant a secret", 1, TOOLRC, line=3),
         Act("follow the advice", 1, flag=True),
