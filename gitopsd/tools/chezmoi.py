@@ -429,7 +429,9 @@ class Home:
     async def _run(self, what: str, *arguments: str, stdin: bytes | None = None) -> Result:
         result = await self._try(*arguments, stdin=stdin)
         if result.status != 0:
-            raise foreign_error(what, result)
+            # One source that it cannot take for one (a link to nowhere) ends it before it looks at any other.
+            meaning = "nothing in the home was changed by this, and its dotfiles wait until chezmoi can go on"
+            raise foreign_error(what, result, meaning=meaning, advice="put right what it names: `chezmoi status`")
         return result
 
     async def _try(self, *arguments: str, stdin: bytes | None = None) -> Result:

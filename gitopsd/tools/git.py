@@ -38,12 +38,14 @@ _MOVED = re.compile(
 )
 
 
-def foreign_error(what: str, result: Result) -> Transient | CommandFailed:
-    """Tell what a failed git or jj command means for the caller.
+def foreign_error(what: str, result: Result, *, meaning: str = "", advice: str = "") -> Transient | CommandFailed:
+    """Tell what a failed git, jj or chezmoi command means for the caller.
 
     Args:
         what: what was attempted, such as `cannot fetch from origin`.
         result: how the command ended.
+        meaning: what it means for the machine, if trying again will not help.
+        advice: the next command to type then.
 
     Returns:
         Transient with cause `remote_moved`, `lock_held` or `network` where trying again may help; else CommandFailed.
@@ -54,7 +56,7 @@ def foreign_error(what: str, result: Result) -> Transient | CommandFailed:
         if found := pattern.search(text):
             line = next((line.strip() for line in text.splitlines() if found.group().casefold() in line.casefold()), "")
             return Transient(f"{what}: {line or found.group()}", cause=cause)
-    return CommandFailed(result)
+    return CommandFailed(result, what, meaning=meaning, advice=advice)
 
 
 class Git:

@@ -103,13 +103,17 @@ class CommandFailed(Failed):
 
     Args:
         result: how it ended.
+        what: what it was to do: `cannot read the refs`.
+        meaning: what it means for the machine.
+        advice: the next command to type.
 
     """
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, what: str = "", *, meaning: str = "", advice: str = "") -> None:
         reason = result.tail() or "no message"
         how = f"exit status {result.status}" if result.status >= 0 else f"killed by signal {-result.status}"
-        super().__init__(f"`{' '.join(result.argv[:3])}` failed ({how}): {reason}")
+        message = f"`{' '.join(result.argv[:3])}` failed ({how}): {reason}"
+        super().__init__(f"{what}: {message}" if what else message, meaning=meaning, advice=advice)
         self.result = result
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from people import Host, Remote, git, once
 
-from gitopsd.errors import GitopsdError
+from gitopsd.errors import Failed, GitopsdError
 from gitopsd.types import PersonFacts, SyncWord, Take
 
 
@@ -103,6 +103,27 @@ async def test_ignored_targets_externals_and_symlinks(pair: tuple[Host, Host]) -
     assert paths(facts) == [".link"]
     assert b.read(".link") == "x = 1\n"  # kept, and named
     assert a.remote.show("main", "symlink_dot_link") == ".bashrc\n"
+
+
+async def test_a_link_to_nowhere_among_the_sources_stops_chezmoi_is_named_and_loses_nothing(
+    pair: tuple[Host, Host],
+) -> None:
+    a, _ = pair
+    (a.source / "dot_link").symlink_to("/nowhere")
+    a.edit(".bashrc", "one", "ONE")
+    with pytest.raises(Failed) as stopped:
+        await a.sync()
+    said = stopped.value.explained().splitlines()
+    assert said[0].startswith("cannot list what chezmoi manages: ")
+    assert "dot_link" in said[0]
+    assert said[1:] == [
+        "  nothing in the home was changed by this, and its dotfiles wait until chezmoi can go on",
+        "  try: put right what it names: `chezmoi status`",
+    ]
+    assert a.read(".bashrc").startswith("ONE")
+    (a.source / "dot_link").unlink()
+    assert (await a.sync()).word is SyncWord.success
+    assert a.remote.show("main", "dot_bashrc").startswith("ONE")
 
 
 async def test_scripts_run_as_chezmoi_says_and_one_that_fails_holds_nothing_back(pair: tuple[Host, Host]) -> None:
