@@ -15,7 +15,7 @@ The first one of a process runs a few more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -33,7 +33,7 @@ from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
 from gitopsd.secrets.replacing import is_unfinished
 from gitopsd.tools.chezmoi import Comparison, Home
-from gitopsd.tools.chezmoi_names import same_target, target_of
+from gitopsd.tools.chezmoi_names import is_template, same_target, target_of
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Notice, PersonFacts, SyncWord
 
@@ -143,8 +143,7 @@ class PersonDotfiles:
         elif (parked or done.apart) and word in (SyncWord.success, SyncWord.success_local_only):
             word = SyncWord.conflicts_preserved
         withheld = [path for path in done.withheld if not self._parts.held.holds(path)]
-        # The home has what was captured, and chezmoi holds it for its own: without a record it is the person's.
-        await self._parts.home().forget_records([same_target(path) for path in withheld])
+        await self._parts.home().forget_records([same_target(path) for path in withheld])  # see `_leave`
         remarks = [*self._remarks(done), *(say.withheld(path, self._parts.source, done.kept) for path in withheld)]
         notices = tuple(dict.fromkeys((*facts.notices, *remarks)))
         heads = engine.fetched if self._calm else await engine.heads()
@@ -177,7 +176,9 @@ class PersonDotfiles:
             return facts
         async with self._parts.held.aside():
             moved = await engine.move()
-        facts = facts.noted(*self._parts.held.take_notices())
+        clashes = self._parts.held.take_clashes()
+        await self._leave(home, {clash.path: clash.digest for clash in clashes})
+        facts = facts.noted(*(clash.notice for clash in clashes))
         if not moved:
             return facts.noted(say.edited_meanwhile(), *await self._strange(home, await home.compare()))
         seen = await home.compare()
@@ -196,6 +197,22 @@ class PersonDotfiles:
         found = [row for row in seen.rows if row.last == " " and row.next == "M"]
         known, sources = (await home.records(), await home.sources()) if found else ({}, {})
         return [say.differs(home, row, sources.get(row.target)) for row in found if row.target not in known]
+
+    async def _leave(self, home: Home, versions: Mapping[str, str]) -> None:
+        """Leave the home as it is where it has versions of the person's that are in the source directory no more.
+
+        chezmoi wrote them there, and holds them for its own: without a record, they are the person's.
+
+        Args:
+            home: the person's.
+            versions: by source, the SHA-256 of what it was.
+
+        """
+        records = await home.records() if versions else {}
+        had = ((same_target(path), digest, is_template(path)) for path, digest in versions.items())
+        await home.forget_records(
+            [target for target, digest, template in had if template or records.get(target) == digest]
+        )
 
     async def _recognize(self, home: Home, seen: Comparison) -> None:
         """Have the files noted that came with the repository and were in the home already, byte by byte the same."""

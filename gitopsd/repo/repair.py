@@ -19,7 +19,7 @@ from gitopsd.errors import Cause, Failed, GitopsdError, Transient
 from gitopsd.repo import memory as remembered
 from gitopsd.repo.aside import Aside
 from gitopsd.repo.rebuild import Rebuild
-from gitopsd.repo.traces import WITHHELD, Traces
+from gitopsd.repo.traces import KEPT, WITHHELD, Traces
 from gitopsd.tools.git import NETWORK, Git
 from gitopsd.tools.jj import Jj
 from gitopsd.tools.process import Account, CommandFailed, Processes
@@ -86,6 +86,12 @@ class Repair:
             path = f"{self._directory}/.git/{place}"
             what = f"what a repair took out of the way is in {path} until you remove it"
             found.append(Notice(what=what, advice=f"ls -R {path}; rm -r {path}"))
+        if self._traces.has_kept():
+            path = f"{self._directory}/.git/{KEPT}"
+            what = (
+                f"versions of yours that were held back for a secret, and changed elsewhere, are in {path} until you "
+            )
+            found.append(Notice(what=f"{what}remove them", advice=f"ls {path}; rm -r {path}"))
         for ref in refs:
             show, what = "log -p", "commits that only jj knew when it was damaged are kept"
             if ref.startswith(WITHHELD):

@@ -19,6 +19,7 @@ _REF = re.compile(r"(?:[0-9a-f]{40}(?:[0-9a-f]{24})?|ref: refs/\S+)\s*")
 _PACKED = re.compile(r"#.*|\^?[0-9a-f]{40}(?:[0-9a-f]{24})?(?: refs/\S+)?")
 DAMAGED = "gitopsd-damaged-"  # with a number: a directory below .git
 RESCUED = "refs/gitopsd/rescued-"  # with a number
+KEPT = "gitopsd/kept"  # below .git: versions of files that the gate held back, and that clashed with newer ones
 WITHHELD = "refs/gitopsd/withheld-"  # with a commit of the person that holds a secret, and what is in it only
 _DAMAGED_NAME = re.compile(rf"{DAMAGED}\d+")
 _KEPT_NAME = re.compile(rf"{RESCUED}\d+|{WITHHELD}[0-9a-f]+")
@@ -121,6 +122,11 @@ class Traces:
         packed = (line.rstrip().partition(" ")[2] for line in self.packed_refs()[0].splitlines())
         refs = {name for name in (*loose, *packed) if _KEPT_NAME.fullmatch(name)}
         return tuple(sorted(place for place in places if _DAMAGED_NAME.fullmatch(place))), tuple(sorted(refs))
+
+    def has_kept(self) -> bool:
+        """Whether there are versions of files below `KEPT`."""
+        place = self._directory / KEPT
+        return place.is_dir() and not place.is_symlink() and any(place.iterdir())
 
     def earlier(self, ref: str) -> tuple[str, ...]:
         """The commits that a ref pointed to by its log, newest first, each once."""

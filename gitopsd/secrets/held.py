@@ -24,6 +24,7 @@ from gitopsd.errors import Failed
 from gitopsd.ports import Gate
 from gitopsd.repo.engine import Engine
 from gitopsd.repo.memory import decode_path, encode_path
+from gitopsd.repo.traces import KEPT
 from gitopsd.repo.trees import EMPTY_TREE, Entry, Trees
 from gitopsd.secrets.allow import FILE as ALLOW_FILE
 from gitopsd.secrets.gate import NO_SCANNER, SOPS_RULES
@@ -35,7 +36,7 @@ from gitopsd.types import Candidate, Finding, Notice
 
 _PLACE = ".git/gitopsd/held"
 _MANIFEST = f"{_PLACE}/manifest.json"
-_KEPT = ".git/gitopsd/kept"
+_KEPT = f".git/{KEPT}"
 _INDEX = ".git/gitopsd/index"
 _FEW = 50  # changed files that are read to see whether they are what passed already
 
@@ -75,6 +76,21 @@ class _Way(NamedTuple):
     goal: str
 
 
+class Clash(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that could not be moved back, since it was changed elsewhere at the same place.
+
+    Args:
+        path: in the working copy, which has the other version now.
+        digest: the SHA-256 of the person's version, in hexadecimal.
+        notice: where that is.
+
+    """
+
+    path: str
+    digest: str
+    notice: Notice
+
+
 class Held:
     """Guards the working copy of one repository.
 
@@ -110,7 +126,7 @@ class Held:
         self._clean: dict[str, _Sign] = {}
         self._passed: dict[str, str] = {}  # by path, git's name of the content that passed
         self._stopped: dict[str, tuple[_Sign, tuple[Finding, ...]]] = {}
-        self._notices: list[Notice] = []
+        self._clashes: list[Clash] = []
         self._seen: dict[str, _Sign] = {}
 
     @property
@@ -148,11 +164,11 @@ class Held:
         """Remember that this content of a file was looked at already."""
         self._passed[path] = _blob(content)
 
-    def take_notices(self) -> tuple[Notice, ...]:
-        """What became of files that could not be moved back, since this was asked last."""
-        notices = tuple(self._notices)
-        self._notices.clear()
-        return notices
+    def take_clashes(self) -> tuple[Clash, ...]:
+        """The files that could not be moved back, since this was asked last."""
+        clashes = tuple(self._clashes)
+        self._clashes.clear()
+        return clashes
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[None]:
@@ -360,7 +376,7 @@ class Held:
     async def _keep(self, path: str, ours: bytes) -> None:
         kept = self._free(path)
         await self._files.write(str(self._root / kept), ours)
-        self._notices.append(_kept(path, kept))
+        self._clashes.append(Clash(path=path, digest=hashlib.sha256(ours).hexdigest(), notice=_kept(path, kept)))
 
     def _free(self, path: str) -> str:
         number = 1

@@ -202,6 +202,8 @@ def _reasons(fleet: "Fleet", site: "Site") -> None:
     held = {target for target, file in site.managed().items() if secrets_in(file.text)}
     reasons = fleet.ledger.reasons[site.name].keys() | held
     for notice in site.facts.notices if site.facts else ():
+        if "until you remove" in notice.what and put_aside(site.source):
+            continue
         # The version that an edit was made on is not looked for under the other names of its source.
         target = COMMITS if "in commits here" in notice.what else _target(notice.path)
         renamed = target in fleet.ledger.renamed and "not known on which version" in notice.what

@@ -61,6 +61,13 @@ FOUND = {
         Act("edit", 1, BASHRC, "remove", 6),
         Act("sync", 1),
     ],
+    "a home that has a held source stays as it is when that clashes with another host's edit": [
+        Act("edit", 0, APP_CONF, "insert", 2, flag=True),
+        Act("plant a secret", 0, APP_CONF, line=1, flag=True),
+        Act("sync", 0),
+        Act("edit", 1, APP_CONF, "remove", 0),
+        Act("sync", 1),
+    ],
     "a template that became a plain file with a secret in it stays a template on the trunk": [
         Act("plant a secret", 1, TOOLRC, line=3),
         Act("follow the advice", 1, flag=True),

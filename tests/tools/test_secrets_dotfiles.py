@@ -119,6 +119,14 @@ async def test_a_held_source_that_cannot_be_merged_is_kept_and_named(pair: tuple
     kept = a.source / ".git/gitopsd/kept/dot_bashrc.1"
     assert str(kept.relative_to(a.source)) in notice.what
     assert PASSWORD in kept.read_text()
+    for _ in range(2):  # what the home has of it stays, and both are named until the person has settled it
+        assert a.read(".bashrc") == kept.read_text()
+        facts = await a.sync()
+        assert [each.path for each in facts.notices if each.path] == [".bashrc"]
+        (notice,) = [each for each in facts.notices if not each.path]
+        assert notice.what.endswith(f"are in {kept.parent} until you remove them")
+    a.run("sh", "-c", notice.advice)
+    assert not [each for each in (await a.sync()).notices if not each.path]
     assert not is_out(a, PASSWORD)
 
 
