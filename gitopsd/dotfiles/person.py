@@ -33,7 +33,7 @@ from gitopsd.errors import GitopsdError
 from gitopsd.repo.engine import Engine, Published
 from gitopsd.secrets.replacing import is_unfinished
 from gitopsd.tools.chezmoi import Comparison, Home
-from gitopsd.tools.chezmoi_names import is_template, same_target, target_of
+from gitopsd.tools.chezmoi_names import same_target, target_of
 from gitopsd.tools.process import Account, Processes
 from gitopsd.types import Finding, Notice, PersonFacts, SyncWord
 
@@ -177,7 +177,7 @@ class PersonDotfiles:
         async with self._parts.held.aside():
             moved = await engine.move()
         clashes = self._parts.held.take_clashes()
-        await self._leave(home, {clash.path: clash.digest for clash in clashes})
+        await self._leave(home, {clash.path: clash.published for clash in clashes})
         facts = facts.noted(*(clash.notice for clash in clashes))
         if not moved:
             return facts.noted(say.edited_meanwhile(), *await self._strange(home, await home.compare()))
@@ -198,20 +198,20 @@ class PersonDotfiles:
         known, sources = (await home.records(), await home.sources()) if found else ({}, {})
         return [say.differs(home, row, sources.get(row.target)) for row in found if row.target not in known]
 
-    async def _leave(self, home: Home, versions: Mapping[str, str]) -> None:
-        """Leave the home as it is where it has versions of the person's that are in the source directory no more.
+    async def _leave(self, home: Home, published: Mapping[str, str]) -> None:
+        """Leave the home as it is where it has of a clashing source what was not published, or may have.
 
-        chezmoi wrote them there, and holds them for its own: without a record, they are the person's.
+        chezmoi wrote that there, and holds it for its own: without a record, it is the person's.
 
         Args:
             home: the person's.
-            versions: by source, the SHA-256 of what it was.
+            published: by source, the SHA-256 of what was.
 
         """
-        records = await home.records() if versions else {}
-        had = ((same_target(path), digest, is_template(path)) for path, digest in versions.items())
+        records = await home.records() if published else {}
+        targets = {same_target(path): digest for path, digest in published.items()}
         await home.forget_records(
-            [target for target, digest, template in had if template or records.get(target) == digest]
+            [target for target, digest in targets.items() if records.get(target, digest) != digest]
         )
 
     async def _recognize(self, home: Home, seen: Comparison) -> None:

@@ -81,13 +81,13 @@ class Clash(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         path: in the working copy, which has the other version now.
-        digest: the SHA-256 of the person's version, in hexadecimal.
-        notice: where that is.
+        published: the SHA-256 of the version that was published before, in hexadecimal; empty if there was none.
+        notice: where the person's version is.
 
     """
 
     path: str
-    digest: str
+    published: str
     notice: Notice
 
 
@@ -317,14 +317,14 @@ class Held:
             if (ours := now.get(_place(path))) is None:
                 continue  # it never was moved, or is back already
             if stands != path and (later := now.get(path)) is not None:
-                await self._keep(path, ours)
+                await self._keep(path, ours, held[number])
                 await self._files.move(str(self._root / path), str(self._root / _place(path)))
                 ours = later
             theirs = now.get(stands)
             if theirs is not None and theirs != ours and _blob(theirs) != held[number].blob:
                 merged = await self._merged(path, theirs, held[number])
                 if merged is None:
-                    await self._keep(path, ours)
+                    await self._keep(path, ours, held[number])
                     await self._files.remove(str(self._root / _place(path)))
                     continue
                 # First the merge, then the note of what it was made with, then the file: each may be the last.
@@ -373,10 +373,11 @@ class Held:
         was, ours = held.mode == "100755", (self._root / _place(path)).stat().st_mode & stat.S_IXUSR != 0
         return stands if was == ours else _place(path)
 
-    async def _keep(self, path: str, ours: bytes) -> None:
+    async def _keep(self, path: str, ours: bytes, held: _Held) -> None:
         kept = self._free(path)
         await self._files.write(str(self._root / kept), ours)
-        self._clashes.append(Clash(path=path, digest=hashlib.sha256(ours).hexdigest(), notice=_kept(path, kept)))
+        published = hashlib.sha256(await self._trees.content(held.blob)).hexdigest() if held.blob else ""
+        self._clashes.append(Clash(path=path, published=published, notice=_kept(path, kept)))
 
     def _free(self, path: str) -> str:
         number = 1

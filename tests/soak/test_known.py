@@ -61,6 +61,13 @@ FOUND = {
         Act("edit", 1, BASHRC, "remove", 6),
         Act("sync", 1),
     ],
+    "a home that has what was captured offline stays as it is when its source is held back and clashes": [
+        Act("edit", 1, BASHRC, "replace", 8),
+        Act("network", 1, flag=False),
+        Act("sync", 1),
+        Act("plant a secret", 1, BASHRC, line=0, flag=True),
+        Act("edit", 0, BASHRC, "replace", 8),
+    ],
     "a home that has a held source stays as it is when that clashes with another host's edit": [
         Act("edit", 0, APP_CONF, "insert", 2, flag=True),
         Act("plant a secret", 0, APP_CONF, line=1, flag=True),
