@@ -384,7 +384,7 @@ def test_a_configuration_that_leads_the_host_to_a_remote_which_cannot_be_read_is
 
 # What a test has switch-to-configuration do at one of its points: it finds that the new system runs already.
 GIVES_UP = """#!/bin/sh
-case "$1" in test:stopped) chmod -x /usr/local/bin/lab-point ;; esac
+case "$1" in test:activated) rm /usr/local/bin/lab-point; exit 99 ;; esac
 """
 HANGS_UP = """#!/bin/sh
 case "$1" in test:activated) rm /usr/local/bin/lab-point; kill -HUP $PPID ;; esac
@@ -404,10 +404,7 @@ def test_an_activation_that_ends_half_way_is_not_taken_for_one_that_did_not_begi
     before = malphas.current_system()
     malphas.write("/usr/local/bin/lab-point", script, mode=0o755)
     scene.push_config("say hello", hello_service=HELLO.format(word="half"))
-    malphas.run(["gitopsctl", "upgrade", "--no-wait"])
-    malphas.until(lambda: malphas.current_system() != before, what="the new system")
-    malphas.sh("rm -f /usr/local/bin/lab-point")
-    malphas.until(lambda: last(malphas) is not None, what="the end")
+    malphas.run(["gitopsctl", "upgrade"], check=False)
     refused(malphas, before, said)
 
 

@@ -141,7 +141,11 @@ def synced(fleet: "Fleet", site: "Site", before: Before, facts: PersonFacts, *, 
         if target in before.source and target not in alone and not secrets_in(file.text)
         for word in words(file.text)
     }
-    taken |= words_of(file.text for file in before.source.values() if not secrets_in(file.text))
+    # What was written into the version that a killed sync had put in the place of a held one, is held back with that.
+    held = {target for target, file in site.managed().items() if secrets_in(file.text)}
+    taken |= words_of(
+        file.text for target, file in before.source.items() if not secrets_in(file.text) and target not in held
+    )
     if facts.word is SyncWord.success:  # then nothing that chezmoi manages is in this home only
         taken |= {word for target, file in before.home.items() if target in before.source for word in words(file.text)}
     taken -= fleet.ledger.removed
@@ -170,7 +174,10 @@ def _kept_from_the_remote(fleet: "Fleet", site: "Site", before: Before, facts: P
     have, kept = before.everything(), now.everything()
     if lost := set(secrets_in(have)) - set(secrets_in(kept)) - fleet.ledger.taken_out:
         raise fail(fleet, "1 durable", f"{sorted(lost)}, which the gate stopped, are not on {site.name} any more")
-    stopped = {target for target, file in before.source.items() if secrets_in(file.text)}
+    held = {target for target, file in now.source.items() if secrets_in(file.text)}
+    stopped = {
+        target for target, file in before.source.items() if secrets_in(file.text) or (before.aside and target in held)
+    }
     lines = words_of([before.aside, *(before.source[target].text for target in stopped)]) - fleet.ledger.removed
     if lost := lines - words(kept) - fleet.remote.reachable:
         raise fail(fleet, "1 durable", f"{sorted(lost)} stood beside a secret, and are not on {site.name} any more")

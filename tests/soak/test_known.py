@@ -102,6 +102,15 @@ FOUND = {
         Act("sync", 1),
         Act("edit", 1, TOOLRC, "remove", 2, flag=True),
     ],
+    **{
+        f"what was written into the stand-in of a held source after a kill at command {number} is held back with it": [
+            Act("plant a secret", 1, BASHRC, line=5, flag=True),
+            Act("sync", 1),
+            Act("sync, killed", 1, number=number),
+            Act("edit", 1, BASHRC, "insert", 6, flag=True),
+        ]
+        for number in (11, 12, 13)
+    },
     "an edit that the gate stopped is not called an edit of the last moment": [
         Act("plant a secret", 1, BASHRC, line=4),
         Act("sync", 1),

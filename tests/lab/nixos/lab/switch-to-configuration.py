@@ -22,6 +22,7 @@ RUN = Path("/run/nixos")
 LOADER = Path("/boot/loader")
 PROFILES = Path("/nix/var/nix/profiles")
 POINT = Path("/usr/local/bin/lab-point")
+UNFORESEEN = 99  # what it ends with to have us fail there
 SETTLE = 0.25  # seconds in which a unit may still fail and be seen
 
 os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -34,8 +35,8 @@ def say(text: str) -> None:
 
 def point(name: str) -> None:
     """Give a test the chance to let the world end here."""
-    if POINT.exists():
-        subprocess.run([POINT, f"{sys.argv[1]}:{name}"], check=False)
+    if POINT.exists() and subprocess.run([POINT, f"{sys.argv[1]}:{name}"], check=False).returncode == UNFORESEEN:
+        raise RuntimeError(f"an error at {name} that nobody foresaw")
 
 
 def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
