@@ -386,18 +386,19 @@ class Engine:
         else:
             await jj.new(memory.head)
         # Both take a snapshot first: an edit of the last moment is in the commit that was left.
-        left = await jj.change(here.change)
+        left = await jj.left(here)
         if left is None:
             return True
         if left.conflict:
             left = await self._fit(left, standing)
+        commit = left.raw or left.commit
         if await self.trees.tree(left.commit) != memory.ours or left.in_conflict != here.in_conflict:
-            await jj.edit(here.change)
+            await jj.edit(commit)
             if carrier:
                 await jj.abandon(carrier)
             return False
-        if not await self._bookmarked(left.raw or left.commit):
-            await jj.abandon(here.change)
+        if not await self._bookmarked(commit):
+            await jj.abandon(commit)
         return True
 
     async def _bookmarked(self, commit: str) -> bool:

@@ -103,10 +103,19 @@ class Jj:
         """Snapshot the working copy (what is in the files goes into `@`), import git's refs, and say what `@` is."""
         return await self._commit("@", snapshot=True)
 
-    async def change(self, change: str) -> WorkingCopy | None:
-        """What became of a change, without looking at the files; None if it was abandoned."""
-        found = await self._run("cannot look up a change", *_log(f"present({change})"), snapshot=False)
-        return _parse(found) if found.strip() else None
+    async def left(self, here: WorkingCopy) -> WorkingCopy | None:
+        """What became of a working copy that was moved away from, without looking at the files; None if it was abandoned.
+
+        A jj that was killed, or two at once, leave several commits of one change (jj calls it divergent). Ours is then the
+        one that it was, or, if the move took a snapshot, the newest.
+        """
+        what, change = "cannot look up a change", f"change_id({here.change})"
+        found = (await self._run(what, *_log(change), snapshot=False)).splitlines()
+        commits = list(map(_parse, found))
+        if len(commits) > 1:
+            same = [each for each in commits if each.commit in (here.commit, here.raw)]
+            commits = same or [_parse(await self._run(what, *_log(f"latest({change})"), snapshot=False))]
+        return commits[0] if commits else None
 
     async def earlier(self, here: WorkingCopy, limit: int = 100) -> tuple[str, ...]:
         """The commits that the working copy was before on the same parents, newest first: snapshots of one work."""
@@ -149,13 +158,13 @@ class Jj:
         lines = (await self._run("cannot list conflicts", *arguments, snapshot=False)).splitlines()
         return tuple(msgspec.json.decode(line, type=str) for line in lines)
 
-    async def edit(self, change: str) -> None:
-        """Make an existing change the working copy, after a snapshot of what is in the files."""
-        await self._run("cannot move the working copy back", "edit", "--quiet", change)
+    async def edit(self, revision: str) -> None:
+        """Make an existing commit, or a change, the working copy, after a snapshot of what is in the files."""
+        await self._run("cannot move the working copy back", "edit", "--quiet", revision)
 
-    async def abandon(self, change: str) -> None:
-        """Take a change out of sight, once its content is published under another name. It stays in the op log."""
-        await self._run("cannot abandon a change", "abandon", "--quiet", change, snapshot=False)
+    async def abandon(self, revision: str) -> None:
+        """Take it out of sight, once its content is published under another name. It stays in the op log."""
+        await self._run("cannot abandon a change", "abandon", "--quiet", revision, snapshot=False)
 
     async def track(self, bookmark: str, remote: str) -> None:
         """Let the local bookmark follow the remote's (`chezmoi init` and `jj git init --colocate` do not)."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from people import Host, git
+from people import Host, git, settle
 
 from gitopsd.errors import Cause, Failed, Transient
 from gitopsd.repo.traces import Traces
@@ -221,6 +221,25 @@ async def test_a_jj_that_stumbled_once_is_asked_again_and_nothing_is_moved(pair:
     with pytest.raises(Transient, match="works now"):
         await repair.after(CommandFailed(log))
     assert not list((b.source / ".git").glob("gitopsd-*"))
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["as it was", "edited further"])
+async def test_two_commits_of_one_change_stop_no_sync(pair: tuple[Host, Host], *, edited: bool) -> None:
+    """What a killed jj leaves, or two at once: jj takes the name of the change for neither then."""
+    a, b = pair
+    (b.source / "dot_one").write_text("one\n")
+    before = b.run("jj", "op", "log", "--no-graph", "-n1", "-T", "id", where=b.source).strip()
+    for options in ((), ("--at-op", before)):
+        b.run("jj", "describe", "--quiet", "-m", f"as {len(options)}", *options, where=b.source)
+    assert b.run("jj", "log", "--no-graph", "-r", "divergent()", "-T", '"x"', where=b.source) == "xx"
+    if edited:
+        (b.source / "dot_two").write_text("two\n")
+    facts = await b.sync()
+    assert (facts.word, facts.published) == (SyncWord.success, True)
+    assert b.read(".one") == "one\n"
+    await settle(a, b)
+    assert a.read(".one") == "one\n"
+    assert (a.home / ".two").exists() is edited
 
 
 async def test_jj_killed_in_mid_command_many_times_loses_nothing(pair: tuple[Host, Host]) -> None:
