@@ -246,9 +246,8 @@ def _steps(config: Config, around: Surroundings, people: tuple[Dotfiles, ...], t
 def _limits(config: Config, tools: _Tools) -> dict[State, float]:
     """Seconds that each step may take: what its parts may take themselves, and some slack."""
     limits, hooks = config.timeouts, tools.hooks
-    asking = 2 * sum(
-        probe.timeout for probe in config.verify.probes
-    )  # the last time before the deadline, and at the end
+    # Probes are asked a last time before the deadline, and at the end.
+    asking = 2 * sum(probe.timeout for probe in config.verify.probes)
     proving = config.verify.deadline + config.verify.soak + asking + 2 * config.verify.reach_within + _SLACK
     before, after = hooks.longest(hooks.pre), hooks.longest(hooks.post)
     building = tools.system.build_timeout * config.retry.build.attempts + tools.checking + before

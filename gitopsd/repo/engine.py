@@ -356,7 +356,8 @@ class Engine:
             return True
         here = await self.snapshot()
         # An edit of an older version may come to nothing new: then it is the trunk's that belongs here.
-        merged = not here.empty and here.commit == memory.captured
+        # A conflict of jj's is carried on, and stays where it is.
+        merged = not (here.empty or here.in_conflict) and here.commit == memory.captured
         if here.parents != (memory.head,) or merged:
             if await self.trees.tree(here.commit) != memory.ours:
                 return False

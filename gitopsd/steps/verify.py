@@ -56,9 +56,8 @@ async def verify(
         problem = await cut_off(through, reporter, wanted.reach_within)
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, reject=False, cut_off=True)
-        ours_changed = (
-            successor.fingerprint() != switching.own
-        )  # what a person has edited before is no fault of the system's
+        # What a person has edited before is no fault of the system's.
+        ours_changed = successor.fingerprint() != switching.own
         problem = await led_away(through, reporter, wanted.reach_within) if ours_changed else ""
         if problem:
             return _not_good(cycle, reporter, switching, wanted, problem, reject=True)
